@@ -1,0 +1,32 @@
+# The two commands of the README, and what a contributor needs besides.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint release wheel clean
+
+# A CPU build of torch has a "+cpu" version; where the package index has none, the constraint takes its plain build.
+$(BIN)/grade: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/grade
+	$(BIN)/grade ex3 reference_solutions/ex3.ipynb --verbose
+
+test: $(BIN)/grade
+	$(BIN)/python -m pytest tests
+
+lint: $(BIN)/grade
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+release: $(BIN)/grade
+	$(BIN)/grade release
+
+wheel: $(BIN)/grade
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) .grade dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""What the graders measure: layers, adapters, losses, style, composition."""

@@ -1,0 +1,148 @@
+"""What an adapter does to a base model: one place that measures it, for verdicts and for calibrating them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from graders.checks.adapters import Adapter
+from graders.checks.denoising import DenoisingProbe
+from graders.checks.judge import Judge
+from graders.checks.painting import Painter
+from graders.checks.pictures import Pictures, read_pictures
+from graders.checks.statistics import Interval, bootstrap
+from graders.checks.style import StyleScale, StyleShift, measure_shift, nearest_similarity
+
+PROMPTS = 32
+"""Held-out prompts painted for each adapter."""
+STEPS = 16
+"""Steps of the solver; more change no picture visibly."""
+GUIDANCE = 3.0
+FIRST_SEED = 77_000
+NOISE_PICTURES = 16
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Share of subjects and of colours that the judge recognises, without and with the adapter."""
+
+    base: float
+    adapted: float
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Mean similarity to the nearest training picture, of painted pictures and of real ones of the style."""
+
+    painted: float
+    real: float
+    excess: Interval
+
+    def __str__(self) -> str:
+        return f"nearest training picture {self.painted:.3f} alike, for real pictures of the style {self.real:.3f}"
+
+
+class Adaptation:
+    """A base model and a judge, with held-out pictures of a style and plain ones of the same captions."""
+
+    def __init__(
+        self, model: str | Path, judge: str | Path, style: Path, plain: Path | None = None, device: str = "auto"
+    ) -> None:
+        self.painter, self.judge = Painter(model, device), Judge(judge, device)
+        self.style_pictures = read_pictures(style)
+        self._plain = plain
+        # Spread over the whole set, so that every subject takes part however the set is ordered.
+        self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, PROMPTS).round().astype(int)
+        self._painted: dict[int, np.ndarray] = {}
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The held-out captions that are painted."""
+        return [self.style_pictures.captions[i] for i in self.chosen]
+
+    @cached_property
+    def base_pictures(self) -> np.ndarray:
+        """What the base model makes of the prompts: uint8 [n, h, w, 3]."""
+        return self._paint([])
+
+    def pictures(self, adapter: Adapter) -> np.ndarray:
+        """What the base model with the adapter makes of the same prompts from the same noise."""
+        if id(adapter) not in self._painted:
+            self._painted[id(adapter)] = self._paint([(adapter, 1.0)])
+        return self._painted[id(adapter)]
+
+    def _paint(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
+        seeds = range(FIRST_SEED, FIRST_SEED + len(self.prompts))
+        return self.painter.paint(self.prompts, seeds, steps=STEPS, guidance=GUIDANCE, adapters=adapters)
+
+    @cached_property
+    def _base_seen(self) -> Tensor:
+        return self.judge.see(self.base_pictures)
+
+    @cached_property
+    def scale(self) -> StyleScale:
+        """The scale from plain to the style. Without plain pictures, the base model's own stand in for them."""
+        plain = self._base_seen if self._plain is None else self.judge.see(read_pictures(self._plain).images)
+        return StyleScale(self.judge.see(self.style_pictures.images), plain)
+
+    def shift(self, adapter: Adapter) -> StyleShift:
+        """How far the adapter moves pictures towards the style."""
+        return measure_shift(self.scale, self._base_seen, self.judge.see(self.pictures(adapter)))
+
+    def change(self, adapter: Adapter) -> float:
+        """Mean cosine distance between the pictures without and with the adapter."""
+        return float(1 - (self._base_seen * self.judge.see(self.pictures(adapter))).sum(-1).mean())
+
+    @cached_property
+    def _style_probe(self) -> tuple[DenoisingProbe, np.ndarray]:
+        probe = DenoisingProbe(self.painter, self.style_pictures)
+        return probe, probe.losses()
+
+    @cached_property
+    def _noise_probe(self) -> tuple[DenoisingProbe, np.ndarray]:
+        size = self.style_pictures.images[0].shape
+        rng = np.random.default_rng(FIRST_SEED)
+        images = [rng.integers(0, 256, size, dtype=np.uint8) for _ in range(NOISE_PICTURES)]
+        probe = DenoisingProbe(self.painter, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
+        return probe, probe.losses()
+
+    def denoising_gain(self, adapter: Adapter, weight: float = 1.0) -> Interval:
+        """Relative fall of the noise-prediction error on held-out pictures of the style."""
+        return _gain(*self._style_probe, adapter, weight)
+
+    def noise_gain(self, adapter: Adapter) -> Interval:
+        """The same on pictures that are pure noise: whoever trained on noise is good at it."""
+        return _gain(*self._noise_probe, adapter)
+
+    def recognition(self, adapter: Adapter) -> Recognition:
+        """How well subjects and colours are still recognised."""
+        return Recognition(self._recognised(self._base_seen), self._recognised(self.judge.see(self.pictures(adapter))))
+
+    def _recognised(self, seen: Tensor) -> float:
+        """Mean over the facts that the metadata gives; a fact's choices are described by the captions that share it."""
+        rows = self.style_pictures.rows
+        shares = []
+        for fact in (("subject",), ("colour", "background")):
+            values = [" on ".join(str(row[key]) for key in fact) for row in rows]
+            choices: dict[str, list[str]] = {}
+            for value, row in zip(values, rows, strict=True):
+                choices.setdefault(value, []).append(row["text"])
+            recognised = self.judge.recognise(seen, choices)
+            shares.append(np.mean([values[i] == name for i, name in zip(self.chosen, recognised, strict=True)]))
+        return float(np.mean(shares))
+
+    def memorisation(self, adapter: Adapter, training: Path) -> Memorisation:
+        """Whether painted pictures are nearer to the training pictures than real ones of the same captions are."""
+        trained = self.judge.see(read_pictures(training).images)
+        painted = nearest_similarity(self.judge.see(self.pictures(adapter)), trained)
+        real = nearest_similarity(self.scale.style[self.chosen], trained)
+        return Memorisation(float(painted.mean()), float(real.mean()), bootstrap(painted - real))
+
+
+def _gain(probe: DenoisingProbe, base: np.ndarray, adapter: Adapter, weight: float = 1.0) -> Interval:
+    fall = (base - probe.losses([(adapter, weight)])).mean(axis=1)
+    return bootstrap(fall).scaled(1 / float(base.mean()))

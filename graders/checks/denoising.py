@@ -1,0 +1,54 @@
+"""The training objective, measured on pictures that no adapter was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from graders.checks.adapters import Adapter, merged
+from graders.checks.painting import Painter
+from graders.checks.pictures import Pictures
+
+DRAWS = 4
+"""Noisings of each picture: one timestep from each quarter of the schedule."""
+BATCH = 64
+
+
+class DenoisingProbe:
+    """The same pictures, noised once and for all at fixed timesteps, for comparing adapters on the U-Net of a painter."""
+
+    def __init__(self, painter: Painter, pictures: Pictures, seed: int = 0) -> None:
+        self._painter = painter
+        pipeline, device = painter.pipeline, painter.device
+        generator = torch.Generator("cpu").manual_seed(seed)
+        steps = pipeline.scheduler.config.num_train_timesteps
+        pixels = torch.from_numpy(np.stack(pictures.images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        ids = pipeline.tokenizer(
+            pictures.captions, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids.to(device)
+        with torch.no_grad():
+            latents = pipeline.vae.encode(pixels.to(device)).latent_dist.mean.cpu()
+            text = pipeline.text_encoder(ids).last_hidden_state
+        latents = (latents * pipeline.vae.config.scaling_factor).repeat_interleave(DRAWS, 0)
+        quarter = torch.arange(DRAWS).repeat(len(pictures.images)) * (steps // DRAWS)
+        self.timesteps = quarter + torch.randint(steps // DRAWS, quarter.shape, generator=generator)
+        self._noise = torch.randn(latents.shape, generator=generator)
+        alpha_bar = pipeline.scheduler.alphas_cumprod.cpu()[self.timesteps].view(-1, 1, 1, 1)
+        self._noised = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * self._noise
+        self._text = text.repeat_interleave(DRAWS, 0)
+
+    @torch.no_grad()
+    def losses(self, adapters: Sequence[tuple[Adapter, float]] = ()) -> np.ndarray:
+        """The noise-prediction error of each picture at each of its timesteps: float [pictures, draws]."""
+        device, losses = self._painter.device, []
+        with merged(self._painter.unet, list(adapters)):
+            for batch in torch.arange(len(self.timesteps)).split(BATCH):
+                predicted = self._painter.unet(
+                    self._noised[batch].to(device), self.timesteps[batch].to(device), self._text[batch.to(device)]
+                ).sample
+                errors = F.mse_loss(predicted.cpu(), self._noise[batch], reduction="none")
+                losses.append(errors.mean(dim=(1, 2, 3)))
+        return torch.cat(losses).view(-1, DRAWS).numpy()

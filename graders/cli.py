@@ -1,0 +1,191 @@
+"""The `grade` command."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
+
+
+class _Commands(click.Group):
+    """Exercises are commands of their own: `grade ex3`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            problem, fix = getattr(error, "problem", None), getattr(error, "fix", None)
+            if not isinstance(problem, str) or not isinstance(fix, str):
+                raise
+            _complain(problem, fix)
+            ctx.exit(EXIT_UNGRADABLE)
+
+
+def _complain(problem: str, fix: str) -> None:
+    console = Console(stderr=True)
+    console.print(f"[red]Cannot go on:[/] {escape(problem)}", highlight=False)
+    console.print(f"[dim]What to do:[/]   {escape(fix)}", highlight=False)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lora-graders")
+def main() -> None:
+    """Grade the exercises of a lesson on LoRA fine-tuning of Stable Diffusion."""
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Any]:
+    from graders.grading import Watcher
+
+    with console.status("Starting…") as status:
+        def on_run(progress: Any) -> None:
+            said = f": {escape(progress.text)}" if progress.text else ""
+            status.update(f"Running code cell {progress.cell} of {progress.of}{said}")
+
+        yield Watcher(on_run, lambda title: status.update(f"Checking: {escape(title)}"))
+
+
+def _exercise(name: str) -> click.Command:
+    @click.command(name, short_help=f"Run and grade a notebook of exercise {name[2:]}.")
+    @click.argument("notebook", required=False, type=click.Path(path_type=Path))
+    @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+    @click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
+    @click.option("--device", help='Where to run: "auto", "cpu" or "cuda".')
+    def command(notebook: Path | None, json_file: Path | None, verbose: bool, device: str | None) -> None:
+        from graders import grading
+        from graders.feedback import terminal
+
+        console = Console()
+        notebook = notebook or grading.find_notebook(name, Path.cwd())
+        run_folder = Path.cwd() / ".grade" / name / notebook.stem
+        if run_folder.exists():
+            shutil.rmtree(run_folder)
+        given = {"DEVICE": device} if device else {}
+        with _progress(console) as watcher:
+            hand_in = grading.execute(name, notebook, run_folder, given, watcher)
+            result, faults = grading.check(name, hand_in, watcher)
+        result.save(run_folder / "result.json")
+        if json_file:
+            result.save(json_file)
+        terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
+        if faults:
+            log = run_folder / "grader-faults.log"
+            log.write_text("\n".join(faults), encoding="utf-8")
+            _complain("The grader itself failed in a check; your points are safe.", f"Tell your instructor and send {log}")
+        sys.exit(result.exit_status)
+
+    command.help = f"Run NOTEBOOK afresh on the grading fixtures and grade it as {name}.\n\nWithout NOTEBOOK, looks for {name}*.ipynb here, then in assignments/."
+    return command
+
+
+for _name in ("ex3",):
+    main.add_command(_exercise(_name))
+
+
+@main.command("style-shift")
+@click.option("--base", required=True, help="Folder or Hub id of a StableDiffusionPipeline.")
+@click.option(
+    "--adapter",
+    "adapters",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="LoRA adapter, a file or a folder (may be repeated).",
+)
+@click.option("--reference", required=True, type=click.Path(path_type=Path), help="Imagefolder of the style.")
+@click.option("--plain", type=click.Path(path_type=Path), help="Plain pictures of the same captions, if there are any.")
+@click.option("--judge", help="Folder or Hub id of a CLIP model; without it, the one that comes with the graders.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write base beside adapters here (PNG).")
+@click.option("--device", default="auto", show_default=True)
+def style_shift(
+    base: str,
+    adapters: tuple[Path, ...],
+    reference: Path,
+    plain: Path | None,
+    judge: str | None,
+    picture: Path | None,
+    device: str,
+) -> None:
+    """Measure how far an adapter moves the pictures of BASE towards the style of REFERENCE.
+
+    The captions of REFERENCE are painted with and without the adapter from the same noise. 0 % is the base model,
+    100 % a real picture of the style.
+    """
+    console = Console()
+    with console.status("Loading…"):
+        from graders.checks.adaptation import Adaptation
+        from graders.checks.adapters import read_adapter
+        from graders.checks.comparison import sheet
+        from graders.fixtures import catalog
+
+        bench = Adaptation(base, judge or catalog.JUDGE, reference, plain, device)
+        loaded = {path: read_adapter(path, bench.painter.unet) for path in adapters}
+    rows = []
+    for path, adapter in loaded.items():
+        with console.status(f"Painting with {escape(str(path))}…"):
+            shift = bench.shift(adapter)
+        if not rows:
+            rows.append(("base", bench.base_pictures))
+            console.print(f"base model: {shift.base_score:+.3f}; real pictures of the style: {shift.real_score:+.3f}")
+        rows.append((path.name, bench.pictures(adapter)))
+        console.print(f"[bold]{escape(str(path))}[/]", highlight=False)
+        console.print(f"  style shift {shift.shift}, to {shift.adapted_score:+.3f}")
+        console.print(f"  {shift.fraction.percent()} of the way to real pictures of the style")
+    if picture:
+        rows.append(("real pictures", [bench.style_pictures.images[i] for i in bench.chosen]))
+        sheet([(label, pictures[::4]) for label, pictures in rows], bench.prompts[::4]).save(picture)
+        console.print(f"Picture: {escape(str(picture))}", highlight=False)
+
+
+@main.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+def release(folder: Path) -> None:
+    """Write assignments/ from reference_solutions/ in FOLDER (a checkout of the graders)."""
+    from graders.release import release as make
+
+    for solution in sorted((folder / "reference_solutions").glob("*.ipynb")):
+        assignment = folder / "assignments" / solution.name
+        make(solution, assignment)
+        click.echo(assignment)
+
+
+@main.group()
+def fixtures() -> None:
+    """Make and verify the models, data sets and adapters that notebooks are graded with."""
+
+
+@fixtures.command()
+@click.option("--again", multiple=True, metavar="STAGE", help="Make this stage again (may be repeated).")
+def build(again: tuple[str, ...]) -> None:
+    """Make all fixtures, which takes about an hour and a half on two cores; an interrupted build goes on."""
+    from graders.fixtures import catalog
+    from graders.fixtures.build import Build
+
+    Build(catalog.ROOT, Console()).run(again)
+
+
+@fixtures.command()
+def verify() -> None:
+    """Recompute the hashes and the figures of the fixtures and compare them with the manifest."""
+    from graders.fixtures import catalog
+    from graders.fixtures.verification import verify as check
+
+    sys.exit(0 if check(catalog.ROOT, Console()) else 1)
+
+
+@fixtures.command()
+def calibrate() -> None:
+    """Derive the graders' thresholds again from the adapters of known nature."""
+    from graders.fixtures import catalog
+    from graders.fixtures.calibration import calibrate as derive
+
+    derive(catalog.ROOT, Console())

@@ -1,0 +1,233 @@
+"""pytest as the check engine: runs a grader module and turns what its tests say into a result.
+
+A check is a test function. The first line of its docstring is the title that students see, the rest says why it
+matters; ``@pytest.mark.points`` gives what it is worth and ``@pytest.mark.needs`` names the checks without which it
+makes no sense. It says what it saw through the ``verdict`` fixture and fails by calling :func:`fail`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import pytest
+
+from graders.result import CheckResult, Outcome
+
+CHECK_SECONDS = 300
+"""A check that takes longer than this hangs; the reference solution's slowest takes about 15 s on two cores."""
+
+
+class CheckFailed(Exception):
+    """The hand-in does not satisfy a check."""
+
+    def __init__(self, found: str, *, expected: str, hint: str, misconception: str | None = None) -> None:
+        super().__init__(found)
+        self.found, self.expected, self.hint, self.misconception = found, expected, hint, misconception
+
+
+class NotReached(Exception):
+    """A check cannot be decided because of what another check found."""
+
+    def __init__(self, because: str) -> None:
+        super().__init__(f"not reached, because of the check “{because}”")
+        self.because = because
+
+
+class Explained(Protocol):
+    """An error about the hand-in's data that already says what is wrong and how to mend it."""
+
+    problem: str
+    fix: str
+
+
+def fail(found: str, *, expected: str, hint: str, misconception: str | None = None) -> NoReturn:
+    """End a check, or the part of it that is running, as failed."""
+    raise CheckFailed(found, expected=expected, hint=hint, misconception=misconception)
+
+
+@dataclass
+class Verdict:
+    """What one check has to say. Checks that look at several ranks do so in parts, and each part earns its share."""
+
+    outcomes: dict[str, Verdict]
+    needs: tuple[str, ...] = ()
+    parts: dict[str, Exception | None] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)
+    reviewed_by_person: bool = False
+    ended: Outcome | None = None
+
+    def found(self, text: str) -> None:
+        """Say what was seen, for a check that passes."""
+        self.seen.append(text)
+
+    def await_review(self) -> None:
+        """Leave this check to a person."""
+        self.reviewed_by_person = True
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Run a part of the check; a failure ends the part, not the check."""
+        try:
+            for need in self.needs:
+                if not self.outcomes[need].holds(name):
+                    raise NotReached(need)
+            yield
+            self.parts[name] = None
+        except Exception as error:
+            if not isinstance(error, (CheckFailed, NotReached)) and not _explained(error):
+                raise
+            self.parts[name] = error
+
+    def holds(self, part: str | None = None) -> bool:
+        """Whether the check, or one part of it, passed."""
+        if part in self.parts:
+            return self.parts[part] is None
+        return self.ended is Outcome.PASSED
+
+    def any_holds(self) -> bool:
+        """Whether anything is left for a check that needs this one."""
+        return self.ended is Outcome.PASSED or any(error is None for error in self.parts.values())
+
+
+def _explained(error: BaseException) -> bool:
+    return isinstance(getattr(error, "problem", None), str) and isinstance(getattr(error, "fix", None), str)
+
+
+def _as_failure(error: Any) -> CheckFailed:
+    """A failed check from an error that explains itself."""
+    if isinstance(error, CheckFailed):
+        return error
+    return CheckFailed(error.problem, expected="", hint=error.fix)
+
+
+class _Plugin:
+    """Collects the outcome of each check while pytest runs a grader module."""
+
+    def __init__(self, hand_in: Any, on_check: Callable[[str], None]) -> None:
+        self._hand_in, self._on_check = hand_in, on_check
+        self._verdicts: dict[str, Verdict] = {}
+        self.checks: list[CheckResult] = []
+        self.faults: list[str] = []
+
+    @pytest.fixture(scope="session")
+    def hand_in(self) -> Any:
+        """What the run of the notebook left behind, and what it is graded against."""
+        return self._hand_in
+
+    @pytest.fixture
+    def verdict(self, request: pytest.FixtureRequest) -> Verdict:
+        """Where the running check says what it sees."""
+        return self._verdicts[_id(request.node)]
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "points(n): what the check is worth")
+        config.addinivalue_line("markers", "needs(*checks): the checks without which this one makes no sense")
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        needs = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
+        self._verdicts[_id(item)] = Verdict(self._verdicts, needs)
+        self._on_check(_doc(item)[0])
+        for need in needs:
+            if not self._verdicts[need].any_holds():
+                raise NotReached(need)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+        report = yield
+        failed_early = call.when == "setup" and call.excinfo is not None
+        if call.when == "call" or failed_early:
+            self._conclude(item, call.excinfo.value if call.excinfo else None)
+        return report
+
+    def _conclude(self, item: pytest.Item, error: BaseException | None) -> None:
+        verdict = self._verdicts[_id(item)]
+        (mark,) = item.iter_markers("points")
+        points = float(mark.args[0])
+        title, why = _doc(item)
+        failures = {name: _as_failure(e) for name, e in verdict.parts.items() if e and not isinstance(e, NotReached)}
+        blocked = [e for e in verdict.parts.values() if isinstance(e, NotReached)]
+        share = sum(e is None for e in verdict.parts.values()) / len(verdict.parts) if verdict.parts else 1.0
+        result: dict[str, Any] = {"found": "\n".join(verdict.seen)}
+
+        if isinstance(error, NotReached):
+            blocked, share = [error], 0.0
+        elif error is not None and (isinstance(error, CheckFailed) or _explained(error)):
+            failures, share = {"": _as_failure(error)}, 0.0
+        if error is not None and not failures and not blocked:
+            outcome, share = Outcome.GRADER_FAULT, 1.0
+            fault = "".join(traceback.format_exception(error))
+            self.faults.append(f"{item.name}: {fault}")
+            result["found"] = f"The grader itself failed here ({type(error).__name__}); this costs no points."
+            result["hint"] = "Tell your instructor: the log of this run says where the grader failed."
+        elif failures:
+            outcome = Outcome.FAILED
+            first = next(iter(failures.values()))
+            result["found"] = "\n".join(f"{name}: {f.found}" if name else f.found for name, f in failures.items())
+            result |= {"expected": first.expected, "hint": first.hint}
+            result["misconception"] = next((f.misconception for f in failures.values() if f.misconception), None)
+        elif blocked:
+            outcome = Outcome.NOT_REACHED
+            result["found"] = f"Not reached, because of the check “{self._title_of(item, blocked[0].because)}”."
+        elif verdict.reviewed_by_person:
+            outcome, share = Outcome.AWAITING_REVIEW, 0.0
+        else:
+            outcome = Outcome.PASSED
+        verdict.ended = outcome
+        score = round(points * share, 2)
+        self.checks.append(CheckResult(_id(item), title, outcome, score, points, why=why, **result))
+
+    @staticmethod
+    def _title_of(item: pytest.Item, check: str) -> str:
+        module: Any = item.getparent(pytest.Module)
+        return _title_and_why(getattr(module.obj, f"test_{check}"))[0]
+
+
+def _id(item: pytest.Item) -> str:
+    return item.name.removeprefix("test_")
+
+
+def _doc(item: pytest.Item) -> tuple[str, str]:
+    return _title_and_why(item.obj)  # type: ignore[attr-defined]
+
+
+def _title_and_why(function: Any) -> tuple[str, str]:
+    title, _, why = (inspect.getdoc(function) or "").partition("\n")
+    return title.strip(), " ".join(why.split())
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The checks of one hand-in in the order of the rubric, and the log of grader faults."""
+
+    checks: tuple[CheckResult, ...]
+    faults: tuple[str, ...]
+
+
+def run_checks(module: Path, hand_in: Any, on_check: Callable[[str], None] = lambda title: None) -> Checked:
+    """Run the checks of a grader module on a hand-in.
+
+    Nothing that lies in the current folder takes part: no conftest, no configuration, no installed plugin, no
+    environment variable of pytest.
+    """
+    plugin = _Plugin(hand_in, on_check)
+    arguments = [str(module), "-c", os.devnull, f"--rootdir={module.parent}", "--noconftest", "--capture=no"]
+    arguments += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "pytest_timeout"]
+    arguments += [f"--timeout={CHECK_SECONDS}", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]
+    hidden = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            status = pytest.main(arguments, plugins=[plugin])
+    finally:
+        os.environ |= hidden
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RuntimeError(f"the checks in {module.name} could not be run:\n{output.getvalue()}")
+    return Checked(tuple(plugin.checks), tuple(plugin.faults))

@@ -1,0 +1,400 @@
+"""Exercise 3, train a style LoRA: what is decided, and for how many points."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from graders.checks import losses as loss_curves
+from graders.checks.adapters import Adapter, AdapterError
+from graders.checks.layers import Kind
+from graders.checks.studio import Studio
+from graders.checks.tables import close, rows_by_rank
+from graders.engine import NotReached, Verdict, fail
+from graders.exercise import Exercise, HandIn
+from graders.fixtures import catalog
+
+EXERCISE = Exercise(
+    name="ex3",
+    title="Train a style LoRA",
+    hand_in={"losses": "value", "base_images": "pictures", "lora_images": "pictures", "rank_table": "value"},
+    parameters={
+        "MODEL": str(catalog.TINY_SD),
+        "DATASET": str(catalog.dataset("watercolor/train")),
+        "STYLE_REFERENCE": str(catalog.dataset("watercolor/reference")),
+        "JUDGE": str(catalog.JUDGE),
+        "DEVICE": "auto",
+        "SEED": 1234,
+        "STEPS": 300,
+        "RANKS": [4, 16],
+        "PROMPTS": [
+            "a green boat on a yellow background",
+            "a purple cat on a yellow background",
+            "a cyan house on a red background",
+            "a red mushroom on a blue background",
+        ],
+        "NUM_INFERENCE_STEPS": 20,
+        "GUIDANCE_SCALE": 3.0,
+    },
+)
+
+WRONG_KINDS = {
+    Kind.CONVOLUTION: "convolution-targeted",
+    Kind.SELF_ATTENTION: "self-attention-targeted",
+}
+
+
+@pytest.fixture(scope="session")
+def ranks(hand_in: HandIn) -> list[int]:
+    """The ranks that the notebook was asked to train."""
+    return hand_in.parameters["RANKS"]
+
+
+@pytest.fixture(scope="session")
+def studio(hand_in: HandIn) -> Studio:
+    """The base model, the judge and the held-out pictures, for measuring adapters."""
+    return Studio(hand_in)
+
+
+@pytest.fixture(scope="session")
+def adapters(studio: Studio, ranks: list[int]) -> Adapters:
+    """The adapter of each rank, read when it is first asked for."""
+    return Adapters(studio, ranks)
+
+
+class Adapters(dict[int, Adapter]):
+    """Adapters by rank; asking for one that could not be read leaves the check not reached."""
+
+    def __init__(self, studio: Studio, ranks: list[int]) -> None:
+        super().__init__()
+        self.errors: dict[int, AdapterError] = {}
+        for rank in ranks:
+            try:
+                self[rank] = studio.read_adapter(rank)
+            except AdapterError as error:
+                self.errors[rank] = error
+
+    def __missing__(self, rank: int) -> Adapter:
+        raise NotReached("adapter_loads")
+
+
+@pytest.mark.points(3)
+def test_adapter_loads(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
+    """Each rank's adapter was saved, and loads on the base model
+
+    A LoRA adapter is worth what its file holds: a few small matrices per layer that anyone can add to the same
+    base model. What is only in your notebook's memory is gone when the notebook ends.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            if rank in adapters.errors:
+                error = adapters.errors[rank]
+                fail(
+                    error.problem,
+                    expected=f"LoRA matrices for the base model's layers in OUTPUT_DIR/rank{rank}/",
+                    hint=error.fix,
+                    misconception="base-trained" if "whole U-Net" in error.problem else None,
+                )
+            verdict.found(f"rank {rank}: {len(adapters[rank].layers)} layers, {adapters[rank].format} format")
+
+
+@pytest.mark.points(4)
+@pytest.mark.needs("adapter_loads")
+def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """The adapter sits on cross-attention projections, and nowhere else
+
+    Cross-attention is where text meets picture: its queries come from the picture, its keys and values from the
+    prompt. A style is a new way of turning words into pictures, so that is where the detour belongs. Convolutions and
+    self-attention never see the prompt.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            kinds = adapters[rank].names_by_kind()
+            wrong = {kind: names for kind, names in kinds.items() if kind is not Kind.CROSS_ATTENTION}
+            if wrong:
+                listed = ", ".join(f"{len(names)} {kind.value}" for kind, names in kinds.items())
+                example = next(iter(wrong.values()))[0]
+                worst = max(wrong, key=lambda kind: (kind in WRONG_KINDS, len(wrong[kind])))
+                everywhere = len(wrong) > 2
+                fail(
+                    f"The adapter changes {listed} layers, for example {example}.",
+                    expected="only the query, key, value and output projections of the cross-attention blocks",
+                    hint="Print the names that your target_modules match. In diffusers' U-Net, which of attn1 and attn2 "
+                    "reads the text embeddings?",
+                    misconception="every-layer-targeted" if everywhere else WRONG_KINDS.get(worst),
+                )
+            adapted, available = len(kinds[Kind.CROSS_ATTENTION]), len(studio.cross_attention_layers)
+            verdict.found(f"rank {rank}: {adapted} of the {available} cross-attention projections")
+
+
+@pytest.mark.points(3)
+@pytest.mark.needs("adapter_loads")
+def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
+    """Each adapter has the rank that its folder promises
+
+    The rank is the inner dimension of the product B·A: how many independent directions the adapter may change in
+    every layer. Comparing ranks only means something if the files really differ in it.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            found = sorted(adapters[rank].ranks)
+            if found != [rank]:
+                others = {tuple(sorted(adapters[r].ranks)) for r in ranks if r in adapters}
+                fail(
+                    f"The adapter in rank{rank}/ has rank {', '.join(map(str, found))}.",
+                    expected=f"rank {rank} in every layer",
+                    hint="Follow the loop variable from RANKS to LoraConfig: is it what arrives as r?",
+                    misconception="same-rank-twice" if len(ranks) > 1 and len(others) == 1 else None,
+                )
+            verdict.found(f"rank {rank}: as asked")
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("adapter_loads")
+def test_adapter_trained(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
+    """Training has moved the adapter, and its numbers are finite
+
+    B starts at zero, so that an adapter begins as no change at all. If B is still zero at the end, no gradient ever
+    arrived there or no optimizer ever used it.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            broken = adapters[rank].non_finite()
+            if broken:
+                fail(
+                    f"{len(broken)} layers hold NaN or infinite numbers, for example {broken[0]}.",
+                    expected="finite numbers in every matrix",
+                    hint="Look at the first step whose loss is not finite. A learning rate that is far too large, or half "
+                    "precision without loss scaling, are the usual causes.",
+                    misconception="loss-not-finite",
+                )
+            if adapters[rank].up_is_zero:
+                fail(
+                    "Every B matrix is exactly zero, as on the day it was made.",
+                    expected="B matrices that training has moved away from zero",
+                    hint="Which parameters did you hand to the optimizer, did you call step(), and did you save the adapter "
+                    "after training rather than before?",
+                    misconception="untrained",
+                )
+            verdict.found(f"rank {rank}: every number is finite and B has moved")
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("adapter_loads", "adapter_trained")
+def test_alpha_recorded(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """Whoever loads the file applies the adapter at the strength it was trained at
+
+    A layer computes W·x + (α/r)·B·A·x. The file holds A and B; if it does not say α, a loader takes α = r. An adapter
+    that was trained at α = 2r then paints at half its strength, without any error.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            if adapters[rank].alpha_recorded:
+                verdict.found(f"rank {rank}: α is recorded in the file")
+                continue
+            strength = studio.strength_trained_at(rank, adapters[rank])
+            if strength is not None and not math.isclose(strength.factor, 1.0):
+                fail(
+                    f"The file does not record α, so it is loaded with α = r = {rank}; {strength.reason}.",
+                    expected="α recorded in the file, or α = r in training",
+                    hint="save_lora_weights writes α only if you hand it the adapter's configuration; look for its argument "
+                    "unet_lora_adapter_metadata.",
+                    misconception="alpha-not-saved",
+                )
+            verdict.found(f"rank {rank}: no α in the file, and nothing says that it was not {rank}")
+
+
+@pytest.mark.points(2)
+def test_losses_recorded(hand_in: HandIn, ranks: list[int], verdict: Verdict) -> None:
+    """`losses` holds one finite loss for every training step of each rank
+
+    The curve is the only witness of what happened in training: it tells a loss that fell from one that was never
+    finite, and 300 steps from 30.
+    """
+    curves = loss_curves.by_rank(hand_in.evidence.value("losses"))
+    steps = hand_in.parameters["STEPS"]
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            verdict.found(f"rank {rank}: {loss_curves.judge(curves, rank, steps)}")
+
+
+@pytest.mark.points(4)
+@pytest.mark.needs("adapter_loads", "adapter_trained")
+def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """With the adapter, the model predicts the noise in unseen pictures of the style better than without
+
+    This is the training objective itself, on pictures that no one trained on, with the same noise and timesteps for
+    base and adapter. An adapter that learned the style, and not just forty pictures, must be better here.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            gain = studio.denoising_gain(adapters[rank])
+            said = f"The noise-prediction error on held-out pictures changes by {(-1 * gain.mean):+.1%}"
+            said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
+            if gain.low <= studio.thresholds.denoising_gain:
+                fail(
+                    f"{said}.",
+                    expected="an error clearly below that of the base model",
+                    hint="Check what the loop trains on: the pictures of DATASET, scaled to [-1, 1], encoded and multiplied by "
+                    "the VAE's scaling factor, with the noise as the target.",
+                    misconception=studio.explain_data(adapters[rank]),
+                )
+            verdict.found(f"rank {rank}: {said}")
+
+
+@pytest.mark.points(6)
+@pytest.mark.needs("adapter_loads", "adapter_trained")
+def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """Pictures painted with the adapter move towards the style, as CLIP sees it
+
+    The grader paints prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
+    model how much nearer they come to real pictures of the style: 0 % is the base model, 100 % a real picture.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            shift = studio.style_shift(adapters[rank])
+            if shift.fraction.low <= studio.thresholds.style_shift:
+                fail(
+                    f"The pictures move {shift.fraction.percent()} of the way to the style.",
+                    expected=f"surely more than {studio.thresholds.style_shift:.0%}, which no adapter reaches that "
+                    "has not learned this style",
+                    hint="Look at base_images beside lora_images. If nothing has changed: is the adapter on the layers that "
+                    "read the prompt, and was it trained for long enough? If something else has: what was it trained on?",
+                    misconception=studio.explain_shift(rank, adapters[rank]),
+                )
+            verdict.found(f"rank {rank}: {shift.fraction.percent()} of the way to the style")
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("adapter_loads", "adapter_trained")
+def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """The pictures still show what the prompt asks for
+
+    Fine-tuning is a refinement: a style adapter should change how things are painted, not what. When subjects and
+    colours get lost, the adapter has overwritten what the base model knew.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            kept = studio.prompt_kept(adapters[rank])
+            said = f"the judge recognises {kept.adapted:.0%} of subjects and colours (base model: {kept.base:.0%})"
+            if kept.adapted < studio.thresholds.prompt_kept * kept.base:
+                fail(
+                    said[0].upper() + said[1:] + ".",
+                    expected=f"at least {studio.thresholds.prompt_kept:.0%} of what the base model gets right",
+                    hint="Too strong a change: a lower learning rate, fewer steps or a smaller α leave the prompt alone. Also "
+                    "check that every picture was trained with its own caption.",
+                    misconception="prompt-forgotten",
+                )
+            verdict.found(f"rank {rank}: {said}")
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("adapter_loads", "adapter_trained")
+def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """New prompts give new pictures, not copies of the training pictures
+
+    With a few dozen pictures, copying is a greater danger than learning too little. The grader compares each picture
+    with its nearest training picture, and real pictures of the style with theirs.
+    """
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            memory = studio.memorisation(adapters[rank])
+            if memory.excess.low > studio.thresholds.memorisation:
+                fail(
+                    f"The pictures are nearer to training pictures than real ones of the style are: {memory}.",
+                    expected="pictures as far from the training pictures as other pictures of the style",
+                    hint="Fewer steps, a lower rank, a lower learning rate or more varied pictures. Does your loop draw from "
+                    "the whole data set?",
+                    misconception="memorised",
+                )
+            verdict.found(f"rank {rank}: {memory}")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("adapter_loads")
+def test_rank_ratio(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
+    """Adapter size grows in proportion to the rank
+
+    Each layer costs r·(in + out) parameters, so on the same layers four times the rank is four times the size.
+    """
+    low, high = min(ranks), max(ranks)
+    small, large = adapters[low].parameters, adapters[high].parameters
+    if large * low != small * high:
+        fail(
+            f"Rank {high} has {large:,} parameters, rank {low} has {small:,}: {large / small:.2f} times as many.",
+            expected=f"{high / low:g} times as many",
+            hint="Do both adapters sit on the same layers, and does each have the rank of its folder?",
+            misconception="same-rank-twice" if large == small else None,
+        )
+    verdict.found(f"rank {low}: {small:,} parameters, rank {high}: {large:,}")
+
+
+@pytest.mark.points(2)
+def test_pictures_compared(hand_in: HandIn, ranks: list[int], verdict: Verdict) -> None:
+    """`base_images` and `lora_images` show every prompt without and with each adapter
+
+    Only from the same prompt and the same starting noise does the difference between two pictures show what the
+    adapter does, and nothing else.
+    """
+    prompts = hand_in.parameters["PROMPTS"]
+    base = hand_in.picture_list(hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
+    lora = hand_in.pictures_by_rank("lora_images")
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            painted = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
+            same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, painted, strict=True))
+            if same:
+                fail(
+                    f"{same} of the {len(prompts)} pictures are pixel by pixel those without an adapter.",
+                    expected="pictures that the adapter has changed",
+                    hint="Was the adapter loaded into the pipeline that painted them, and was it active? "
+                    "pipe.get_active_adapters() tells.",
+                    misconception="lora-never-applied",
+                )
+            verdict.found(f"rank {rank}: {len(prompts)} pictures, each different from the one without adapter")
+
+
+@pytest.mark.points(2)
+def test_rank_table(
+    hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict
+) -> None:
+    """`rank_table` says what the grader measures
+
+    A comparison is only as good as its numbers: each row must follow from your own files, losses and pictures.
+    """
+    table = rows_by_rank(hand_in.evidence.value("rank_table"))
+    curves = loss_curves.by_rank(hand_in.evidence.value("losses"))
+    lora = hand_in.pictures_by_rank("lora_images")
+    for rank in ranks:
+        with verdict.part(f"rank {rank}"):
+            measured: dict[str, Any] = {"lora_parameters": adapters[rank].parameters}
+            measured["final_loss"] = loss_curves.final(curves, rank)
+            measured["style_similarity"] = studio.similarity_to_reference(
+                hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]")
+            )
+            row = table.get(rank, {})
+            wrong = [name for name, value in measured.items() if not close(row.get(name), value, name)]
+            if wrong:
+                told = ", ".join(f"{name} {row.get(name, 'missing')}" for name in wrong)
+                counted_base = row.get("lora_parameters", 0) >= studio.painter.unet_parameters
+                fail(
+                    f"The row says {told}; the grader measures {', '.join(f'{n} {measured[n]:.5g}' for n in wrong)}.",
+                    expected="numbers that follow from your adapter file, from losses and from lora_images",
+                    hint="lora_parameters counts A and B of every adapted layer, final_loss is the mean of the last 20 losses, "
+                    "style_similarity is the mean cosine similarity of lora_images[rank] to STYLE_REFERENCE.",
+                    misconception="base-trained" if counted_base else "table-does-not-match",
+                )
+            verdict.found(f"rank {rank}: the row agrees")
+
+
+@pytest.mark.points(0)
+def test_written_answers(hand_in: HandIn, verdict: Verdict) -> None:
+    """The written answers
+
+    Your instructor reads them; no program does.
+    """
+    answers = hand_in.evidence.written_answers
+    verdict.found(f"{len(answers)} written answers, kept for your instructor")
+    verdict.await_review()

@@ -1,0 +1,61 @@
+"""An exercise, and a hand-in for it: what a grader module has to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graders.running.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What an exercise asks for and how its notebook is run.
+
+    ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor" or
+    "pictures". ``parameters`` are what the harness injects for grading.
+    """
+
+    name: str
+    title: str
+    hand_in: Mapping[str, str]
+    parameters: Mapping[str, Any]
+
+
+class HandInError(ValueError):
+    """A hand-in variable is there, but is not what the exercise asks for."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(problem)
+        self.problem, self.fix = problem, fix
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """What a run left behind, and the parameters it ran with."""
+
+    evidence: Evidence
+    parameters: Mapping[str, Any]
+
+    def picture_list(self, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
+        """A list of ``count`` pictures, or :class:`HandInError`."""
+        if pictures is None:
+            raise HandInError(f"`{name}` is missing.", "Paint one picture per prompt and keep the list there.")
+        if not isinstance(pictures, list):
+            raise HandInError(f"`{name}` is not a list of pictures.", "Keep the pictures in a list, one per prompt.")
+        if not pictures or (count is not None and len(pictures) != count):
+            raise HandInError(
+                f"`{name}` holds {len(pictures)} pictures for {len(self.parameters['PROMPTS'])} prompts.",
+                "Paint exactly one picture per prompt in PROMPTS, in their order.",
+            )
+        return pictures
+
+    def pictures_by_rank(self, name: str) -> dict[Any, Any]:
+        """A mapping from rank to a list of pictures, or :class:`HandInError`."""
+        pictures = self.evidence.pictures(name)
+        if not isinstance(pictures, dict):
+            raise HandInError(f"`{name}` is not a mapping from rank to pictures.", f"Fill it as `{name}[rank] = ...`.")
+        return pictures

@@ -1,0 +1,1 @@
+"""What people are shown: every renderer is a function of a result."""

@@ -1,0 +1,86 @@
+"""Feedback for a terminal: what passed in a line each, what did not in full."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from graders.result import CheckResult, Outcome, Result
+
+_MARKS = {
+    Outcome.PASSED: ("✓", "green"),
+    Outcome.FAILED: ("✗", "red"),
+    Outcome.NOT_REACHED: ("–", "yellow"),
+    Outcome.AWAITING_REVIEW: ("…", "cyan"),
+    Outcome.GRADER_FAULT: ("!", "magenta"),
+}
+
+_ENDINGS = {
+    "cell_error": "stopped with an error",
+    "timeout": "ran out of time",
+    "out_of_memory": "ran out of memory",
+    "kernel_died": "ended because its process died",
+}
+
+
+def plain(text: str) -> Text:
+    """Text from a hand-in, with control characters, which could steer the terminal, made visible."""
+    shown = "".join(
+        c if c == "\n" or not unicodedata.category(c).startswith("C") else f"\\x{ord(c):02x}" for c in text
+    )
+    return Text(shown)
+
+
+def _points(score: float, of: float) -> str:
+    return f"{score:g}/{of:g}" if of else ""
+
+
+def _detail(check: CheckResult) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(ratio=1)
+    rows = [("found", check.found), ("expected", check.expected), ("why", check.why), ("next", check.hint)]
+    if check.misconception:
+        rows.insert(2, ("known as", check.misconception))
+    for label, text in rows:
+        if text:
+            table.add_row(label, plain(text))
+    return table
+
+
+def render(result: Result, console: Console, *, title: str, verbose: bool = False) -> None:
+    """Print the feedback of one hand-in."""
+    console.print()
+    console.print(Text.assemble((f"{result.exercise}  ", "bold"), (title, "bold")))
+    run = result.run
+    took = f"The notebook ran {run['seconds']:.0f} s on {run['device']}"
+    if run["ended"] != "completed":
+        where = f" in code cell {run['cell']}" if run["cell"] else ""
+        console.print(Text(f"The notebook {_ENDINGS[run['ended']]}{where}; what it had reached is graded.", "red"))
+        if run["error"]:
+            console.print(Padding(plain(run["error"]["line"]), (0, 0, 0, 2)), style="dim")
+            console.print(Padding(plain(f"{run['error']['ename']}: {run['error']['evalue']}"), (0, 0, 0, 2)))
+    else:
+        console.print(Text(f"{took}.", "dim"))
+    console.print()
+    for check in result.checks:
+        mark, colour = _MARKS[check.outcome]
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column(width=1)
+        line.add_column(ratio=1)
+        line.add_column(justify="right", no_wrap=True)
+        line.add_row(Text(mark, colour), Text(check.title), Text(_points(check.score, check.max_score), colour))
+        console.print(line)
+        if check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
+            console.print(Padding(_detail(check), (0, 0, 1, 2)))
+        elif check.found and (verbose or check.outcome is not Outcome.PASSED):
+            console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
+    console.print()
+    colour = "green" if result.score == result.max_score else "yellow"
+    console.print(Text(f"Score: {result.score:g} of {result.max_score:g}", f"bold {colour}"))
+    if any(check.outcome is Outcome.AWAITING_REVIEW for check in result.checks):
+        console.print(Text("The written answers are read by a person and are not part of this score.", "dim"))

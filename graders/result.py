@@ -1,0 +1,90 @@
+"""The result of grading one hand-in: the one document that every kind of feedback is made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_REACHED = "not_reached"
+    """It needs something that another check found missing or wrong; ``found`` says which."""
+    AWAITING_REVIEW = "awaiting_review"
+    """A person marks this; it is never scored by the program."""
+    GRADER_FAULT = "grader_fault"
+    """The grader broke, not the hand-in. The points are given, and the result is not final."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of the rubric: what was looked at, what was found, and what it is worth."""
+
+    id: str
+    title: str
+    outcome: Outcome
+    score: float
+    max_score: float
+    found: str = ""
+    expected: str = ""
+    why: str = ""
+    misconception: str | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything there is to say about one hand-in.
+
+    ``run`` says how executing the notebook ended: ``ended`` (completed, cell_error, timeout, out_of_memory or
+    kernel_died), ``cell`` (the code cell it ended in, counted from 1, or None), ``seconds``,
+    ``peak_memory_bytes`` and ``device``.
+    """
+
+    exercise: str
+    run: dict[str, Any]
+    checks: tuple[CheckResult, ...]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def score(self) -> float:
+        """Points earned."""
+        return round(sum(check.score for check in self.checks), 2)
+
+    @property
+    def max_score(self) -> float:
+        """Points that can be earned without the written answers."""
+        return sum(check.max_score for check in self.checks)
+
+    @property
+    def exit_status(self) -> int:
+        """0 full marks (written answers aside), 1 points were lost, 3 a grader fault."""
+        if any(check.outcome is Outcome.GRADER_FAULT for check in self.checks):
+            return 3
+        return 0 if self.score == self.max_score else 1
+
+    def to_json(self) -> str:
+        """The documented JSON of this result, score before the checks that make it."""
+        document = {
+            "schema_version": self.schema_version,
+            "exercise": self.exercise,
+            "score": self.score,
+            "max_score": self.max_score,
+            "run": self.run,
+            "checks": [asdict(check) for check in self.checks],
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the JSON beside its place and rename it there, so that no half-written result is ever seen."""
+        beside = path.with_name(path.name + ".partial")
+        beside.write_text(self.to_json(), encoding="utf-8")
+        beside.replace(path)

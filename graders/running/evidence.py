@@ -1,0 +1,272 @@
+"""What a run left behind, read as bytes that an attacker wrote: JSON, safetensors and PNG, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from PIL import Image
+from torch import Tensor
+
+from graders.running import files, notebook, values
+from graders.running.report import RunReport, read_report
+
+MAX_JSON = 16_000_000
+"""Bytes of one JSON record."""
+MAX_TENSORS = 1 << 30
+"""Bytes of one safetensors file."""
+MAX_PICTURE = 64_000_000
+"""Bytes of one PNG file."""
+MAX_PICTURES = 500
+MAX_PIXELS = 4096 * 4096
+"""Pixels of one picture; the pictures of one variable may have :data:`MAX_ALL_PIXELS` together."""
+MAX_ALL_PIXELS = 500 * 512 * 512
+
+
+class EvidenceError(Exception):
+    """Something that a check asks for and cannot have: ``problem`` says why and ``fix`` what to do, one line each."""
+
+    def __init__(self, name: str, problem: str, fix: str) -> None:
+        """``name`` is that of the variable or the file; the rest are sentences for the student."""
+        super().__init__(f"{problem} {fix}")
+        self.name = name
+        self.problem = problem
+        self.fix = fix
+
+
+class Missing(EvidenceError):
+    """The notebook never assigned the variable, or never wrote the file."""
+
+    def __init__(self, name: str, *, file: bool = False) -> None:
+        """``name`` is a variable, or a file relative to OUTPUT_DIR."""
+        if file:
+            super().__init__(name, f"There is no file `{name}` in OUTPUT_DIR.", f"Write it to OUTPUT_DIR/{name}.")
+        else:
+            super().__init__(name, f"`{name}` has no value.", f"Assign `{name}` in the notebook.")
+
+
+class Unreadable(EvidenceError):
+    """The variable or the file is there, but is no data of the kind asked for."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        """``reason`` continues a sentence."""
+        super().__init__(name, f"`{name}` cannot be read: {reason}.", "See the exercise for what it has to hold.")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """What the kernel said of a tensor: none of it survives in the numbers."""
+
+    dtype: str
+    device: str
+    in_graph: bool
+
+
+@dataclass(frozen=True)
+class ParameterState:
+    """A parameter of a module: its value and gradient, and the identity by which an optimizer names it."""
+
+    value: Tensor
+    gradient: Tensor | None
+    trainable: bool
+    identity: int
+
+
+@dataclass(frozen=True)
+class ModuleState:
+    """A PyTorch module: the name of its class, its mode, and its parameters by name."""
+
+    class_name: str
+    training: bool
+    parameters: dict[str, ParameterState]
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """An optimizer: the name of its class, the identities of the parameters it holds, and each group's options."""
+
+    class_name: str
+    identities: tuple[int, ...]
+    options: Any
+
+
+class Evidence:
+    """The evidence in a run folder; reading it again gives the same.
+
+    Every method raises :class:`Missing` or :class:`Unreadable` in place of an answer, and KeyError for a variable that
+    the run was not asked for.
+    """
+
+    def __init__(self, run_folder: Path) -> None:
+        """Nothing is read before it is asked for."""
+        self.folder = Path(run_folder)
+
+    @cached_property
+    def run(self) -> RunReport:
+        """How the run ended."""
+        return read_report(files.read_file(self.folder, "run.json", MAX_JSON))
+
+    @cached_property
+    def _request(self) -> dict[str, Any]:
+        return values.parse_object(files.read_file(self.folder, "request.json", MAX_JSON))
+
+    @cached_property
+    def written_answers(self) -> list[str]:
+        """The Markdown of every written answer, as handed in."""
+        return notebook.written_answers(notebook.read(self.folder / "notebook.ipynb"))
+
+    @cached_property
+    def lora_configs(self) -> list[dict[str, Any]]:
+        """``r``, ``lora_alpha`` and ``target_modules`` of every LoRA configuration alive when the run ended."""
+        try:
+            session = values.parse_object(self._read("session.json", MAX_JSON))
+            configs = [values.decode(config) for config in session["lora_configs"]]
+        except (FileNotFoundError, KeyError, TypeError, files.Refused, values.Malformed):
+            return []
+        return [config for config in configs if isinstance(config, dict)]
+
+    def value(self, name: str) -> Any:
+        """What the variable held: numbers, texts, None and collections of them; arrays as nested lists."""
+        record = self._record(name, "value")
+        with _reading(name):
+            return values.decode(record["value"])
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor in its own dtype and shape, on the CPU."""
+        record = self._record(name, "tensor")
+        with _reading(name):
+            return self._tensors(record)["value"]
+
+    def tensor_facts(self, name: str) -> TensorFacts:
+        """Where the tensor was and whether it was part of an autograd graph."""
+        record = self._record(name, "tensor")
+        with _reading(name):
+            facts = TensorFacts(record["dtype"], record["device"], record["in_graph"])
+            if not (type(facts.dtype) is type(facts.device) is str and type(facts.in_graph) is bool):
+                raise values.Malformed("a malformed record")
+            return facts
+
+    def pictures(self, name: str) -> list[np.ndarray] | dict[Any, Any]:
+        """The pictures, uint8 [height, width, 3]: a list, or a dict from key to such a list (or to such a dict)."""
+        record = self._record(name, "pictures")
+        with _reading(name):
+            folder = record["folder"]
+            if type(folder) is not str:
+                raise values.Malformed("a malformed record")
+            return self._gallery(record["pictures"], folder, budget=[MAX_PICTURES, MAX_ALL_PIXELS])
+
+    def module(self, name: str) -> ModuleState:
+        """The module's parameters with their gradients."""
+        record = self._record(name, "module")
+        with _reading(name):
+            tensors = self._tensors(record)
+            parameters = {}
+            for fields in record["parameters"]:
+                key, trainable, identity = fields["name"], fields["trainable"], fields["identity"]
+                if type(trainable) is not bool or type(identity) is not int:
+                    raise values.Malformed("a malformed record")
+                value, gradient = tensors[f"value:{key}"], tensors.get(f"gradient:{key}")
+                parameters[values.clean(key)] = ParameterState(value, gradient, trainable, identity)
+            return ModuleState(values.one_line(record["class"], 200), record["training"] is True, parameters)
+
+    def optimizer(self, name: str) -> OptimizerState:
+        """Which parameters the optimizer holds."""
+        record = self._record(name, "optimizer")
+        with _reading(name):
+            identities = tuple(record["parameters"])
+            if any(type(identity) is not int for identity in identities):
+                raise values.Malformed("a malformed record")
+            return OptimizerState(values.one_line(record["class"], 200), identities, values.decode(record["options"]))
+
+    def path(self, relative: str) -> Path:
+        """The path of a regular file in OUTPUT_DIR: not a link, not a special file, not outside of it."""
+        try:
+            return files.check_file(self.folder / "work", f"{self._request['output']}/{relative}")
+        except FileNotFoundError:
+            raise Missing(relative, file=True) from None
+        except files.Refused as error:
+            raise Unreadable(relative, str(error)) from None
+
+    def folder_path(self, relative: str) -> Path:
+        """The path of a folder in OUTPUT_DIR, none of whose parts is a link; what lies in it is not looked at."""
+        folder = self.folder / "work"
+        for part in PurePosixPath(self._request["output"], relative).parts:
+            folder /= part
+            if part == ".." or folder.is_symlink():
+                raise Unreadable(relative, "it is a link, or leads out of OUTPUT_DIR")
+        return folder
+
+    def _record(self, name: str, kind: str) -> dict[str, Any]:
+        if self._request["hand_in"][name] != kind:
+            raise KeyError(f"{name} was not collected as {kind}")
+        with _reading(name):
+            try:
+                record = values.parse_object(self._read(f"{name}.json", MAX_JSON))
+            except FileNotFoundError:
+                raise Missing(name) from None
+            if record.get("missing") is True:
+                raise Missing(name)
+            if "unreadable" in record:
+                found, reason = (values.one_line(str(record.get(key, "")), 300) for key in ("unreadable", "reason"))
+                raise Unreadable(name, f"it is of type {found} ({reason})")
+            if record.get("kind") != kind:
+                raise values.Malformed("a malformed record")
+            return record
+
+    def _read(self, relative: str, limit: int) -> bytes:
+        return files.read_file(self.folder, f"evidence/variables/{relative}", limit)
+
+    def _tensors(self, record: dict[str, Any]) -> dict[str, Tensor]:
+        return safetensors.torch.load(self._read(record["file"], MAX_TENSORS))
+
+    def _gallery(self, node: Any, folder: str, budget: list[int], depth: int = 0) -> Any:
+        """The pictures of one node: a dict for a mapping, else a flat list."""
+        if not isinstance(node, dict) or len(node) != 1 or depth > 16:
+            raise values.Malformed("a malformed record")
+        [(tag, content)] = node.items()
+        if tag == "unreadable":
+            raise values.Malformed(values.one_line(str(content), 300))
+        if tag == "file" and type(content) is str:
+            return [_picture(self._read(f"{folder}/{content}", MAX_PICTURE), budget)]
+        if tag == "mapping" and isinstance(content, list):
+            return {key: self._gallery(item, folder, budget, depth + 1) for key, item in values.pairs(content)}
+        if tag != "list" or not isinstance(content, list):
+            raise values.Malformed("a malformed record")
+        parts = [self._gallery(item, folder, budget, depth + 1) for item in content]
+        if any(isinstance(part, dict) for part in parts):
+            raise values.Malformed("a mapping inside a list of pictures")
+        return [picture for part in parts for picture in part]
+
+
+def _picture(content: bytes, budget: list[int]) -> np.ndarray:
+    """A PNG file decoded to uint8 [height, width, 3], within what is left of the numbers of pictures and pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            pixels = picture.width * picture.height
+            budget[:] = [budget[0] - 1, budget[1] - pixels]
+            if pixels > MAX_PIXELS or min(budget) < 0:
+                raise values.Malformed("too many or too large pictures")
+            return np.array(picture.convert("RGB"))
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turns whatever malformed bytes raise while they are read into :class:`Unreadable`."""
+    try:
+        yield
+    except EvidenceError:
+        raise
+    except (values.Malformed, files.Refused) as error:
+        raise Unreadable(name, str(error)) from None
+    except Exception:  # PNG, safetensors and missing fields each fail in their own way
+        raise Unreadable(name, "its record is malformed") from None

@@ -1,0 +1,36 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from graders.running.evidence import Evidence
+from graders.running.run import run
+
+Runner = Callable[..., Evidence]
+
+
+def write_notebook(folder: Path, cells: list[str], answers: tuple[str, ...] = ()) -> Path:
+    """A notebook of a `parameters` cell, then the given code cells, then written answers."""
+    parameters = new_code_cell('MODEL = "none"\nOUTPUT_DIR = "output"', metadata={"tags": ["parameters"]})
+    written = [new_markdown_cell(text, metadata={"tags": ["written-answer"]}) for text in answers]
+    notebook = new_notebook(cells=[parameters, *map(new_code_cell, cells), *written])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "ex1.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_cells(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Runs code cells (numbered from 2, the parameters being cell 1) in a kernel and gives the evidence."""
+
+    def runner(*cells: str, hand_in: dict[str, str], **options: Any) -> Evidence:
+        folder = tmp_path_factory.mktemp("run")
+        path = write_notebook(folder / "hand-in", list(cells), options.pop("answers", ()))
+        options = {"parameters": {}, "time_limit": 60.0, "grace": 12.0, **options}
+        return run(path, hand_in=hand_in, run_folder=folder / "run", **options)
+
+    return runner

@@ -1,0 +1,282 @@
+"""Hand-ins for exercise 3: wrong in different ways, and right in others."""
+
+from zoo import Submission, append, replace, rewrite, strip_solutions
+
+TARGETS = 'target_modules=["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]'
+
+# The adapter cannot be measured, so nothing that rests on it is reached.
+MEASURED = ("alpha_recorded", "denoises_the_style", "style_shift", "prompt_kept", "not_memorised")
+
+WRONG = [
+    Submission(
+        "trained on random noise, the flaw that the lesson's own first notebook had",
+        (append("dataset", "rng = np.random.default_rng(0)"), replace(
+            "encode",
+            "torch.from_numpy(np.array(image.convert(\"RGB\")))",
+            "torch.from_numpy(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))",
+        )),
+        fails={"denoises_the_style": "trained-on-noise", "style_shift": "trained-on-noise"},
+        may_fail=("prompt_kept",),
+    ),
+    Submission(
+        "trained on another data set",
+        (replace("dataset", "data_dir=DATASET", 'data_dir=DATASET.replace("watercolor", "pixel")'),),
+        fails={"denoises_the_style": "trained-on-other-data", "style_shift": "trained-on-other-data"},
+        may_fail=("prompt_kept",),
+    ),
+    Submission(
+        "never trained: saved before the loop",
+        (replace("train", "range(STEPS)", "range(0)"), append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
+        fails={"adapter_trained": "untrained", "pictures_compared": "lora-never-applied"},
+        not_reached=MEASURED,
+    ),
+    Submission(
+        "ten steps only",
+        (replace("train", "range(STEPS)", "range(10)"),),
+        fails={"losses_recorded": "too-few-steps", "denoises_the_style": "too-few-steps", "style_shift": "too-few-steps"},
+        may_fail=("denoises_the_style",),
+    ),
+    Submission(
+        "adapter on convolutions only",
+        (replace("train", TARGETS, 'target_modules=r".*\\.(conv1|conv2)"'), replace(
+            "table",
+            '".attn2.to_" in name and hasattr(layer, "weight")',
+            'name.endswith((".conv1", ".conv2"))',
+            "rank * (layer.in_features + layer.out_features)",
+            "rank * (9 * layer.in_channels + layer.out_channels)",
+        )),
+        fails={"cross_attention_only": "convolution-targeted", "style_shift": "convolution-targeted"},
+        may_fail=("style_shift",),
+    ),
+    Submission(
+        "adapter on self-attention only",
+        (replace("train", TARGETS, TARGETS.replace("attn2", "attn1")), replace(
+            "table", ".attn2.to_", ".attn1.to_"
+        )),
+        fails={"cross_attention_only": "self-attention-targeted", "style_shift": "self-attention-targeted"},
+        may_fail=("style_shift",),
+    ),
+    Submission(
+        "adapter on every attention layer, as to_q alone would name it",
+        (replace("train", TARGETS, 'target_modules=["to_q", "to_k", "to_v", "to_out.0"]'), replace(
+            "table", ".attn2.to_", ".to_"
+        )),
+        fails={"cross_attention_only": "self-attention-targeted"},
+    ),
+    Submission(
+        "the same rank twice",
+        (replace("train", "r=rank,", "r=RANKS[0],", "lora_alpha=rank", "lora_alpha=RANKS[0]"),),
+        fails={
+            "rank_as_asked": "same-rank-twice",
+            "rank_ratio": "same-rank-twice",
+            "rank_table": "table-does-not-match",
+        },
+    ),
+    Submission(
+        "trained at α = 2r, and the file does not say so",
+        (replace(
+            "train",
+            "lora_alpha=rank",
+            "lora_alpha=2 * rank",
+            '        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),\n',
+            "",
+        ),),
+        fails={"alpha_recorded": "alpha-not-saved"},
+        may_fail=("style_shift",),
+    ),
+    Submission(
+        "learning rate so high that the loss is NaN",
+        (replace("train", "lr=1e-3", "lr=1e30", "range(STEPS)", "range(40)"),),
+        fails={"adapter_trained": "loss-not-finite", "losses_recorded": "loss-not-finite"},
+        not_reached=MEASURED,
+        may_fail=("pictures_compared", "rank_table"),
+    ),
+    Submission(
+        "the adapter was never loaded into the pipeline",
+        (replace("paint", '    pipe.load_lora_weights(Path(OUTPUT_DIR) / f"rank{rank}")\n', "", "    pipe.unload_lora_weights()\n", ""),),
+        fails={"pictures_compared": "lora-never-applied"},
+        pretrained=True,
+    ),
+    Submission(
+        "a table that was typed in",
+        (rewrite("table", '''
+            rank_table = [
+                {"rank": r, "lora_parameters": 797184, "final_loss": 0.1, "style_similarity": 0.9} for r in RANKS
+            ]
+        '''.replace("\n            ", "\n")),),
+        fails={"rank_table": "table-does-not-match"},
+        pretrained=True,
+    ),
+    Submission(
+        "captions belong to other pictures",
+        (replace("encode", 'list(dataset["text"])', '[t for t in dataset["text"]][::-1]'),),
+        fails={"prompt_kept": "prompt-forgotten"},
+        may_fail=("prompt_kept", "denoises_the_style", "style_shift"),
+    ),
+    Submission(
+        "two pictures only, over and over",
+        (replace("train", "torch.randint(len(latents), (8,)", "torch.randint(2, (8,)", "lr=1e-3", "lr=5e-3"),),
+        fails={"not_memorised": "memorised"},
+        may_fail=("denoises_the_style", "style_shift", "prompt_kept"),
+    ),
+    Submission(
+        "the base model was trained as well, and only the adapter saved",
+        (replace("train", ".to(device).requires_grad_(False)", ".to(device)", "p for p in unet.parameters() if p.requires_grad", "p for p in unet.requires_grad_(True).parameters()"),
+         replace("table", "sum(rank * (layer.in_features + layer.out_features) for layer in layers)", "sum(p.numel() for p in cross_attention.parameters())")),
+        fails={"rank_table": "base-trained"},
+        may_fail=("denoises_the_style", "style_shift", "prompt_kept", "not_memorised"),
+    ),
+    Submission(
+        "the whole U-Net saved in place of an adapter",
+        (append("train", '''
+from safetensors.torch import save_file
+unet = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet")
+for rank in RANKS:
+    save_file(unet.state_dict(), Path(OUTPUT_DIR) / f"rank{rank}" / "pytorch_lora_weights.safetensors")
+'''), rewrite("paint", "base_images, lora_images = [], {}")),
+        fails={"adapter_loads": "base-trained", "pictures_compared": None, "rank_table": None},
+        not_reached=("cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", *MEASURED),
+        pretrained=True,
+    ),
+    Submission(
+        "an error half way: nothing painted, no table",
+        (rewrite("paint", "raise RuntimeError('I do not know how to go on')"),),
+        fails={"pictures_compared": None, "rank_table": None},
+        pretrained=True,
+        ended="cell_error",
+    ),
+    Submission(
+        "the assignment as it was handed out",
+        (strip_solutions,),
+        fails={
+            "adapter_loads": None, "losses_recorded": None, "pictures_compared": None, "rank_table": None,
+        },
+        not_reached=("cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", *MEASURED),
+    ),
+]  # fmt: skip
+
+SAVE = '''    StableDiffusionPipeline.save_lora_weights(
+        Path(OUTPUT_DIR) / f"rank{rank}",
+        unet_lora_layers=get_peft_model_state_dict(unet),
+        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
+    )
+'''
+
+IN_MEMORY = '''
+base_images = []
+lora_images = {}
+pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None).to(device)
+for i, prompt in enumerate(PROMPTS):
+    generator = torch.Generator("cpu").manual_seed(SEED + i)
+    base_images.append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
+for rank in RANKS:
+    pipe.unet = trained[rank]
+    lora_images[rank] = []
+    for i, prompt in enumerate(PROMPTS):
+        generator = torch.Generator("cpu").manual_seed(SEED + i)
+        lora_images[rank].append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
+'''
+
+RIGHT = [
+    Submission("the reference solution", ()),
+    Submission(
+        "α = 2r, recorded; saved with unet.save_lora_adapter; painted from memory; progress bar and warnings",
+        (
+            replace(
+                "train",
+                "lora_alpha=rank",
+                "lora_alpha=2 * rank",
+                SAVE,
+                '    trained[rank] = unet\n    unet.save_lora_adapter(Path(OUTPUT_DIR) / f"rank{rank}")\n',
+                "losses = {}",
+                "losses, trained = {}, {}",
+                "for step in range(STEPS):",
+                "for step in tqdm(range(STEPS)):",
+                "lr=1e-3",
+                "lr=7e-4",
+            ),
+            append("imports", "import sys, warnings\nfrom tqdm import tqdm\nwarnings.warn('careful')\nprint('!', file=sys.stderr)"),
+            rewrite("paint", IN_MEMORY),
+        ),
+    ),
+    Submission(
+        "get_peft_model, a PEFT folder, full layer names, numpy pictures, a DataFrame",
+        (
+            append("imports", "import pandas as pd\nfrom peft import get_peft_model"),
+            replace(
+                "train",
+                "    unet.add_adapter(\n        LoraConfig(",
+                "    names = [n for n, m in unet.named_modules() if 'attn2.to_' in n and isinstance(m, torch.nn.Linear)]\n"
+                "    unet = get_peft_model(unet,\n        LoraConfig(",
+                TARGETS,
+                "target_modules=names",
+                SAVE,
+                '    unet.save_pretrained(Path(OUTPUT_DIR) / f"rank{rank}")\n    trained[rank] = unet.base_model.model\n',
+                "losses = {}",
+                "losses, trained = {}, {}",
+                "history.append(loss.item())",
+                "history.append(loss.detach())",
+            ),
+            rewrite(
+                "paint",
+                IN_MEMORY + "base_images = [np.array(i) for i in base_images]\n"
+                "lora_images = {np.int64(r): np.stack([np.array(i) / 255 for i in v]) for r, v in lora_images.items()}",
+            ),
+            replace("table", "np.mean(losses[rank][-20:])", "torch.stack(losses[rank][-20:]).mean()",
+                    "style_similarity(lora_images[rank],", "style_similarity((lora_images[rank] * 255).astype('uint8'),"),
+            append("table", "rank_table = pd.DataFrame(rank_table)"),
+        ),
+    ),
+    Submission(
+        "keys and values only, α left out because it equals the rank, kohya's names, Adam, float tensors as pictures",
+        (
+            append("imports", "from safetensors.torch import save_file"),
+            replace(
+                "train",
+                TARGETS,
+                'target_modules=r".*attn2\\.to_[kv]"',
+                SAVE,
+                '    trained[rank] = unet\n'
+                '    folder = Path(OUTPUT_DIR) / f"rank{rank}"\n'
+                '    folder.mkdir(parents=True)\n'
+                '    state = {}\n'
+                '    for key, value in get_peft_model_state_dict(unet).items():\n'
+                '        layer, _, matrix = key.removesuffix(".weight").rpartition(".")\n'
+                '        matrix = {"lora_A": "lora_down", "lora_B": "lora_up"}[matrix]\n'
+                '        state[f"lora_unet_{layer.replace(chr(46), chr(95))}.{matrix}.weight"] = value.contiguous()\n'
+                '    save_file(state, folder / "mine.safetensors")\n',
+                "losses = {}",
+                "losses, trained = {}, {}",
+                "torch.optim.AdamW",
+                "torch.optim.Adam",
+                "lr=1e-3",
+                "lr=2e-3",
+            ),
+            rewrite(
+                "paint",
+                IN_MEMORY + "to_tensor = lambda i: torch.tensor(np.array(i)).permute(2, 0, 1) / 255\n"
+                "as_pil, lora_images = lora_images, {r: [to_tensor(i) for i in v] for r, v in lora_images.items()}",
+            ),
+            replace("table", '".attn2.to_" in name', '".attn2.to_k" in name or ".attn2.to_v" in name',
+                    "style_similarity(lora_images[rank],", "style_similarity(as_pil[rank],"),
+        ),
+    ),
+    Submission(
+        "a cosine schedule, clipped gradients, no weight decay, losses as an array",
+        (
+            replace(
+                "train",
+                "    history = []\n",
+                "    history = []\n    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)\n",
+                "lr=1e-3",
+                "lr=2e-3, weight_decay=0",
+                "        loss.backward()\n        optimizer.step()\n",
+                "        loss.backward()\n        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)\n"
+                "        optimizer.step()\n        schedule.step()\n",
+                "init_lora_weights=\"gaussian\",\n",
+                "",
+            ),
+            append("table", "losses = {r: np.array(v) for r, v in losses.items()}\nrank_table = tuple(rank_table)"),
+        ),
+    ),
+]  # fmt: skip

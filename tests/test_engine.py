@@ -1,0 +1,113 @@
+"""The check engine, run on small grader modules of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from graders.engine import run_checks
+from graders.result import Outcome
+
+RUBRIC = '''
+import pytest
+from graders.engine import fail
+
+@pytest.fixture(scope="session")
+def number(hand_in):
+    return hand_in["number"]
+
+@pytest.mark.points(4)
+def test_small(number, verdict):
+    """The numbers are small
+
+    Because large ones
+    are heavy.
+    """
+    for name, value in number.items():
+        with verdict.part(name):
+            if value > 10:
+                fail(f"{value} is large", expected="a small one", hint="take less", misconception="too-large")
+            verdict.found(f"{name} is {value}")
+
+@pytest.mark.points(2)
+@pytest.mark.needs("small")
+def test_even(number, verdict):
+    """The numbers are even"""
+    for name, value in number.items():
+        with verdict.part(name):
+            if value % 2:
+                fail(f"{value} is odd", expected="an even one", hint="add one")
+
+@pytest.mark.points(3)
+@pytest.mark.needs("small")
+def test_inverse(number, verdict):
+    """The first number has an inverse"""
+    verdict.found(str(1 / number["a"]))
+
+@pytest.mark.points(0)
+def test_essay(verdict):
+    """The essay"""
+    verdict.await_review()
+'''
+
+
+@pytest.fixture
+def rubric(tmp_path: Path) -> Path:
+    path = tmp_path / "rubric.py"
+    path.write_text(RUBRIC, encoding="utf-8")
+    return path
+
+
+def graded(rubric: Path, **number: float):
+    return {check.id: check for check in run_checks(rubric, {"number": number}).checks}
+
+
+def test_everything_right(rubric: Path) -> None:
+    """A right hand-in gets all points, and each check says what it saw."""
+    checks = graded(rubric, a=2, b=4)
+    assert [(c.outcome, c.score, c.max_score) for c in checks.values()] == [
+        (Outcome.PASSED, 4, 4),
+        (Outcome.PASSED, 2, 2),
+        (Outcome.PASSED, 3, 3),
+        (Outcome.AWAITING_REVIEW, 0, 0),
+    ]
+    assert checks["small"].title == "The numbers are small"
+    assert checks["small"].why == "Because large ones are heavy."
+    assert checks["small"].found == "a is 2\nb is 4"
+
+
+def test_parts_earn_their_share(rubric: Path) -> None:
+    """One wrong part of two costs half of the points and names the misconception."""
+    check = graded(rubric, a=2, b=40)["small"]
+    assert (check.outcome, check.score) == (Outcome.FAILED, 2)
+    assert (check.found, check.misconception, check.hint) == ("b: 40 is large", "too-large", "take less")
+
+
+def test_needs_part_by_part(rubric: Path) -> None:
+    """A check that needs another one is decided for the parts that passed there and not reached for the rest."""
+    check = graded(rubric, a=2, b=40)["even"]
+    assert (check.outcome, check.score) == (Outcome.NOT_REACHED, 1)
+    assert "The numbers are small" in check.found
+
+
+def test_needs_nothing_left(rubric: Path) -> None:
+    """A check is not reached at all when nothing passed of what it needs."""
+    checks = graded(rubric, a=20, b=40)
+    assert checks["inverse"].outcome is Outcome.NOT_REACHED
+    assert (checks["even"].outcome, checks["even"].score) == (Outcome.NOT_REACHED, 0)
+
+
+def test_grader_fault_costs_nothing(rubric: Path) -> None:
+    """An error in the grader's own code is a grader fault, keeps the points and is logged."""
+    checked = run_checks(rubric, {"number": {"a": 0, "b": 2}})
+    fault = next(check for check in checked.checks if check.id == "inverse")
+    assert (fault.outcome, fault.score) == (Outcome.GRADER_FAULT, 3)
+    assert "ZeroDivisionError" in checked.faults[0]
+
+
+def test_hostile_folder_takes_no_part(rubric: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conftest, a configuration and pytest's environment variables in the current folder change nothing."""
+    (tmp_path / "conftest.py").write_text("raise SystemExit('conftest was read')")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    assert graded(rubric, a=2)["small"].outcome is Outcome.PASSED
