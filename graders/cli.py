@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
+
+from graders.errors import ExplainedError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
 
@@ -22,11 +28,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            problem, fix = getattr(error, "problem", None), getattr(error, "fix", None)
-            if not isinstance(problem, str) or not isinstance(fix, str):
-                raise
-            _complain(problem, fix)
+        except ExplainedError as error:
+            _complain(error.problem, error.fix)
             ctx.exit(EXIT_UNGRADABLE)
 
 
@@ -40,6 +43,14 @@ def _complain(problem: str, fix: str) -> None:
 @click.version_option(package_name="lora-graders")
 def main() -> None:
     """Grade the exercises of a lesson on LoRA fine-tuning of Stable Diffusion."""
+    _quiet()
+
+
+def _quiet() -> None:
+    """Keep the libraries' own progress bars and advice off the terminal."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @contextmanager
@@ -47,6 +58,7 @@ def _progress(console: Console) -> Iterator[Any]:
     from graders.grading import Watcher
 
     with console.status("Starting…") as status:
+
         def on_run(progress: Any) -> None:
             said = f": {escape(progress.text)}" if progress.text else ""
             status.update(f"Running code cell {progress.cell} of {progress.of}{said}")
@@ -80,10 +92,15 @@ def _exercise(name: str) -> click.Command:
         if faults:
             log = run_folder / "grader-faults.log"
             log.write_text("\n".join(faults), encoding="utf-8")
-            _complain("The grader itself failed in a check; your points are safe.", f"Tell your instructor and send {log}")
+            _complain(
+                "The grader itself failed in a check; your points are safe.", f"Tell your instructor and send {log}"
+            )
         sys.exit(result.exit_status)
 
-    command.help = f"Run NOTEBOOK afresh on the grading fixtures and grade it as {name}.\n\nWithout NOTEBOOK, looks for {name}*.ipynb here, then in assignments/."
+    command.help = (
+        f"Run NOTEBOOK afresh on the grading fixtures and grade it as {name}.\n\n"
+        f"Without NOTEBOOK, looks for {name}*.ipynb here, then in assignments/."
+    )
     return command
 
 
@@ -104,7 +121,9 @@ for _name in ("ex3",):
 @click.option("--reference", required=True, type=click.Path(path_type=Path), help="Imagefolder of the style.")
 @click.option("--plain", type=click.Path(path_type=Path), help="Plain pictures of the same captions, if there are any.")
 @click.option("--judge", help="Folder or Hub id of a CLIP model; without it, the one that comes with the graders.")
-@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write base beside adapters here (PNG).")
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write base beside adapters here (PNG)."
+)
 @click.option("--device", default="auto", show_default=True)
 def style_shift(
     base: str,
@@ -123,13 +142,13 @@ def style_shift(
     console = Console()
     with console.status("Loading…"):
         from graders.checks.adaptation import Adaptation
-        from graders.checks.adapters import read_adapter
+        from graders.checks.adapter_files import read_adapter
         from graders.checks.comparison import sheet
         from graders.fixtures import catalog
 
         bench = Adaptation(base, judge or catalog.JUDGE, reference, plain, device)
         loaded = {path: read_adapter(path, bench.painter.unet) for path in adapters}
-    rows = []
+    rows: list[tuple[str, Sequence[np.ndarray]]] = []
     for path, adapter in loaded.items():
         with console.status(f"Painting with {escape(str(path))}…"):
             shift = bench.shift(adapter)

@@ -15,10 +15,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import pytest
 
+from graders.errors import ExplainedError
 from graders.result import CheckResult, Outcome
 
 CHECK_SECONDS = 300
@@ -41,13 +42,6 @@ class NotReached(Exception):
         self.because = because
 
 
-class Explained(Protocol):
-    """An error about the hand-in's data that already says what is wrong and how to mend it."""
-
-    problem: str
-    fix: str
-
-
 def fail(found: str, *, expected: str, hint: str, misconception: str | None = None) -> NoReturn:
     """End a check, or the part of it that is running, as failed."""
     raise CheckFailed(found, expected=expected, hint=hint, misconception=misconception)
@@ -59,7 +53,7 @@ class Verdict:
 
     outcomes: dict[str, Verdict]
     needs: tuple[str, ...] = ()
-    parts: dict[str, Exception | None] = field(default_factory=dict)
+    parts: dict[str, CheckFailed | NotReached | ExplainedError | None] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     reviewed_by_person: bool = False
     ended: Outcome | None = None
@@ -81,9 +75,7 @@ class Verdict:
                     raise NotReached(need)
             yield
             self.parts[name] = None
-        except Exception as error:
-            if not isinstance(error, (CheckFailed, NotReached)) and not _explained(error):
-                raise
+        except (CheckFailed, NotReached, ExplainedError) as error:
             self.parts[name] = error
 
     def holds(self, part: str | None = None) -> bool:
@@ -97,15 +89,9 @@ class Verdict:
         return self.ended is Outcome.PASSED or any(error is None for error in self.parts.values())
 
 
-def _explained(error: BaseException) -> bool:
-    return isinstance(getattr(error, "problem", None), str) and isinstance(getattr(error, "fix", None), str)
-
-
-def _as_failure(error: Any) -> CheckFailed:
-    """A failed check from an error that explains itself."""
-    if isinstance(error, CheckFailed):
-        return error
-    return CheckFailed(error.problem, expected="", hint=error.fix)
+def _as_failure(error: CheckFailed | ExplainedError) -> CheckFailed:
+    """A failed check, also from an error in the hand-in's data that explains itself."""
+    return error if isinstance(error, CheckFailed) else CheckFailed(error.problem, expected="", hint=error.fix)
 
 
 class _Plugin:
@@ -152,14 +138,16 @@ class _Plugin:
         (mark,) = item.iter_markers("points")
         points = float(mark.args[0])
         title, why = _doc(item)
-        failures = {name: _as_failure(e) for name, e in verdict.parts.items() if e and not isinstance(e, NotReached)}
+        failures = {
+            name: _as_failure(e) for name, e in verdict.parts.items() if e is not None and not isinstance(e, NotReached)
+        }
         blocked = [e for e in verdict.parts.values() if isinstance(e, NotReached)]
         share = sum(e is None for e in verdict.parts.values()) / len(verdict.parts) if verdict.parts else 1.0
         result: dict[str, Any] = {"found": "\n".join(verdict.seen)}
 
         if isinstance(error, NotReached):
             blocked, share = [error], 0.0
-        elif error is not None and (isinstance(error, CheckFailed) or _explained(error)):
+        elif isinstance(error, (CheckFailed, ExplainedError)):
             failures, share = {"": _as_failure(error)}, 0.0
         if error is not None and not failures and not blocked:
             outcome, share = Outcome.GRADER_FAULT, 1.0

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from graders.checks import losses as loss_curves
-from graders.checks.adapters import Adapter, AdapterError
+from graders.checks.adapter_files import AdapterError
+from graders.checks.adapters import Adapter
 from graders.checks.layers import Kind
 from graders.checks.studio import Studio
 from graders.checks.tables import close, rows_by_rank
@@ -357,9 +358,7 @@ def test_pictures_compared(hand_in: HandIn, ranks: list[int], verdict: Verdict) 
 
 
 @pytest.mark.points(2)
-def test_rank_table(
-    hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict
-) -> None:
+def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """`rank_table` says what the grader measures
 
     A comparison is only as good as its numbers: each row must follow from your own files, losses and pictures.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graders.errors import ExplainedError
 from graders.running.evidence import Evidence
 
 
@@ -25,12 +26,8 @@ class Exercise:
     parameters: Mapping[str, Any]
 
 
-class HandInError(ValueError):
+class HandInError(ExplainedError):
     """A hand-in variable is there, but is not what the exercise asks for."""
-
-    def __init__(self, problem: str, fix: str) -> None:
-        super().__init__(problem)
-        self.problem, self.fix = problem, fix
 
 
 @dataclass(frozen=True)

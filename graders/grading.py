@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from graders.engine import run_checks
+from graders.errors import ExplainedError
 from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
 from graders.result import Result
@@ -21,12 +22,8 @@ TIME_LIMIT = 1800.0
 """Seconds a notebook may take; the slowest reference solution takes about 100 s on two cores."""
 
 
-class GradingError(Exception):
+class GradingError(ExplainedError):
     """What was given cannot be graded."""
-
-    def __init__(self, problem: str, fix: str) -> None:
-        super().__init__(problem)
-        self.problem, self.fix = problem, fix
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,9 @@ def find_notebook(name: str, folder: Path) -> Path:
             return found[0]
         if found:
             listed = ", ".join(path.name for path in found)
-            raise GradingError(f"There are several notebooks for {name}: {listed}.", f"Name one: grade {name} {found[0]}")
+            raise GradingError(
+                f"There are several notebooks for {name}: {listed}.", f"Name one: grade {name} {found[0]}"
+            )
     raise GradingError(
         f"There is no notebook {name}*.ipynb in {folder} or in its assignments folder.",
         f"Go to the folder with your notebook, or name it: grade {name} PATH",

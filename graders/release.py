@@ -8,16 +8,16 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-_SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+from graders.errors import ExplainedError
+
+_SOLUTION = re.compile(
+    r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
 _LEFT_OPEN = {"code": "# YOUR CODE HERE\n", "markdown": "…\n"}
 
 
-class ReleaseError(ValueError):
+class ReleaseError(ExplainedError):
     """A reference solution's markers do not match."""
-
-    def __init__(self, problem: str, fix: str) -> None:
-        super().__init__(problem)
-        self.problem, self.fix = problem, fix
 
 
 def without_solutions(notebook: NotebookNode) -> NotebookNode:

@@ -57,7 +57,7 @@ class Adaptation:
         self._plain = plain
         # Spread over the whole set, so that every subject takes part however the set is ordered.
         self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, PROMPTS).round().astype(int)
-        self._painted: dict[int, np.ndarray] = {}
+        self._painted: dict[Adapter, np.ndarray] = {}
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -71,9 +71,9 @@ class Adaptation:
 
     def pictures(self, adapter: Adapter) -> np.ndarray:
         """What the base model with the adapter makes of the same prompts from the same noise."""
-        if id(adapter) not in self._painted:
-            self._painted[id(adapter)] = self._paint([(adapter, 1.0)])
-        return self._painted[id(adapter)]
+        if adapter not in self._painted:
+            self._painted[adapter] = self._paint([(adapter, 1.0)])
+        return self._painted[adapter]
 
     def _paint(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
         seeds = range(FIRST_SEED, FIRST_SEED + len(self.prompts))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging
 from torch import Tensor
 
 from graders.checks.adapters import Adapter, merged
@@ -17,7 +18,7 @@ BATCH = 32
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU."""
+    """ "auto" is CUDA where there is one, else the CPU."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
@@ -31,6 +32,7 @@ class Painter:
 
     def __init__(self, model: str | Path, device: str = "auto") -> None:
         self.device = pick_device(device)
+        logging.disable_progress_bar()  # the graders show progress of their own
         self.pipeline = StableDiffusionPipeline.from_pretrained(str(model), safety_checker=None).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.unet = self.pipeline.unet.requires_grad_(False)

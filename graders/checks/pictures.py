@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from graders.errors import ExplainedError
 
-class PicturesError(ValueError):
+
+class PicturesError(ExplainedError):
     """A folder of pictures cannot be read."""
-
-    def __init__(self, problem: str, fix: str) -> None:
-        super().__init__(problem)
-        self.problem, self.fix = problem, fix
 
 
 @dataclass(frozen=True)

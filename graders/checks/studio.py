@@ -10,7 +10,8 @@ from torch import Tensor
 
 from graders.checks import thresholds
 from graders.checks.adaptation import Adaptation, Memorisation, Recognition
-from graders.checks.adapters import Adapter, read_adapter
+from graders.checks.adapter_files import read_adapter
+from graders.checks.adapters import Adapter
 from graders.checks.judge import Judge
 from graders.checks.layers import Kind, cross_attention_projections
 from graders.checks.painting import Painter
@@ -38,7 +39,7 @@ class Studio:
     def __init__(self, hand_in: HandIn) -> None:
         self._hand_in = hand_in
         self.thresholds = thresholds.load()
-        self._shifts: dict[int, StyleShift] = {}
+        self._shifts: dict[Adapter, StyleShift] = {}
 
     @cached_property
     def _adaptation(self) -> Adaptation:
@@ -68,9 +69,9 @@ class Studio:
 
     def style_shift(self, adapter: Adapter) -> StyleShift:
         """How far the adapter moves pictures towards the style."""
-        if id(adapter) not in self._shifts:
-            self._shifts[id(adapter)] = self._adaptation.shift(adapter)
-        return self._shifts[id(adapter)]
+        if adapter not in self._shifts:
+            self._shifts[adapter] = self._adaptation.shift(adapter)
+        return self._shifts[adapter]
 
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""

@@ -29,9 +29,7 @@ _ENDINGS = {
 
 def plain(text: str) -> Text:
     """Text from a hand-in, with control characters, which could steer the terminal, made visible."""
-    shown = "".join(
-        c if c == "\n" or not unicodedata.category(c).startswith("C") else f"\\x{ord(c):02x}" for c in text
-    )
+    shown = "".join(c if c == "\n" or not unicodedata.category(c).startswith("C") else f"\\x{ord(c):02x}" for c in text)
     return Text(shown)
 
 

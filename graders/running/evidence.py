@@ -16,6 +16,7 @@ import safetensors.torch
 from PIL import Image
 from torch import Tensor
 
+from graders.errors import ExplainedError
 from graders.running import files, notebook, values
 from graders.running.report import RunReport, read_report
 
@@ -31,15 +32,12 @@ MAX_PIXELS = 4096 * 4096
 MAX_ALL_PIXELS = 500 * 512 * 512
 
 
-class EvidenceError(Exception):
-    """Something that a check asks for and cannot have: ``problem`` says why and ``fix`` what to do, one line each."""
+class EvidenceError(ExplainedError):
+    """Something that a check asks for and cannot have; ``name`` is that of the variable or the file."""
 
     def __init__(self, name: str, problem: str, fix: str) -> None:
-        """``name`` is that of the variable or the file; the rest are sentences for the student."""
-        super().__init__(f"{problem} {fix}")
+        super().__init__(problem, fix)
         self.name = name
-        self.problem = problem
-        self.fix = fix
 
 
 class Missing(EvidenceError):

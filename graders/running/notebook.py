@@ -16,6 +16,8 @@ from nbformat import NotebookNode
 from nbformat.reader import reads
 from nbformat.v4 import new_code_cell
 
+from graders.errors import ExplainedError
+
 MAX_BYTES = 50_000_000
 """The largest notebook file that is read, in bytes."""
 
@@ -27,14 +29,8 @@ _CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SAVE_AGAIN = "Open it in Jupyter, save it, and hand in the saved file."
 
 
-class NotebookError(ValueError):
+class NotebookError(ExplainedError):
     """A notebook that cannot be graded as it is: ``problem`` says why and ``fix`` what to do, one line each."""
-
-    def __init__(self, problem: str, fix: str) -> None:
-        """Both are sentences for the student."""
-        super().__init__(f"{problem} {fix}")
-        self.problem = problem
-        self.fix = fix
 
 
 def read(path: Path) -> NotebookNode:

@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import graders
+from graders.errors import ExplainedError
 from graders.running import files, notebook, values
 from graders.running.evidence import MAX_JSON, Evidence
 from graders.running.report import RunReport, read_report
@@ -36,14 +37,11 @@ _MAX_LINE = 4096
 _POLL = 0.1
 
 
-class LaunchError(RuntimeError):
-    """Nothing of the notebook was run, and it is not the notebook's fault: ``problem`` and ``fix``, one line each."""
+class LaunchError(ExplainedError):
+    """Nothing of the notebook was run, and it is not the notebook's fault; ``log`` is the last that was written."""
 
     def __init__(self, problem: str, fix: str, log: str = "") -> None:
-        """Both are sentences for the instructor; ``log`` is the last that the program wrote."""
-        super().__init__(f"{problem} {fix}")
-        self.problem = problem
-        self.fix = fix
+        super().__init__(problem, fix)
         self.log = log
 
 

@@ -93,7 +93,11 @@ WRONG = [
     ),
     Submission(
         "the adapter was never loaded into the pipeline",
-        (replace("paint", '    pipe.load_lora_weights(Path(OUTPUT_DIR) / f"rank{rank}")\n', "", "    pipe.unload_lora_weights()\n", ""),),
+        (replace(
+            "paint",
+            '    pipe.load_lora_weights(Path(OUTPUT_DIR) / f"rank{rank}")\n', "",
+            "    pipe.unload_lora_weights()\n", "",
+        ),),
         fails={"pictures_compared": "lora-never-applied"},
         pretrained=True,
     ),
@@ -121,8 +125,17 @@ WRONG = [
     ),
     Submission(
         "the base model was trained as well, and only the adapter saved",
-        (replace("train", ".to(device).requires_grad_(False)", ".to(device)", "p for p in unet.parameters() if p.requires_grad", "p for p in unet.requires_grad_(True).parameters()"),
-         replace("table", "sum(rank * (layer.in_features + layer.out_features) for layer in layers)", "sum(p.numel() for p in cross_attention.parameters())")),
+        (replace(
+            "train",
+            ".to(device).requires_grad_(False)",
+            ".to(device)",
+            "p for p in unet.parameters() if p.requires_grad",
+            "p for p in unet.requires_grad_(True).parameters()",
+        ), replace(
+            "table",
+            "sum(rank * (layer.in_features + layer.out_features) for layer in layers)",
+            "sum(p.numel() for p in cross_attention.parameters())",
+        )),
         fails={"rank_table": "base-trained"},
         may_fail=("denoises_the_style", "style_shift", "prompt_kept", "not_memorised"),
     ),
@@ -155,14 +168,14 @@ for rank in RANKS:
     ),
 ]  # fmt: skip
 
-SAVE = '''    StableDiffusionPipeline.save_lora_weights(
+SAVE = """    StableDiffusionPipeline.save_lora_weights(
         Path(OUTPUT_DIR) / f"rank{rank}",
         unet_lora_layers=get_peft_model_state_dict(unet),
         unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
     )
-'''
+"""
 
-IN_MEMORY = '''
+IN_MEMORY = """
 base_images = []
 lora_images = {}
 pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None).to(device)
@@ -175,7 +188,7 @@ for rank in RANKS:
     for i, prompt in enumerate(PROMPTS):
         generator = torch.Generator("cpu").manual_seed(SEED + i)
         lora_images[rank].append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
-'''
+"""
 
 RIGHT = [
     Submission("the reference solution", ()),
@@ -195,7 +208,7 @@ RIGHT = [
                 "lr=1e-3",
                 "lr=7e-4",
             ),
-            append("imports", "import sys, warnings\nfrom tqdm import tqdm\nwarnings.warn('careful')\nprint('!', file=sys.stderr)"),
+            append("imports", "import sys, warnings\nfrom tqdm import tqdm\nwarnings.warn('!')\nprint('!', file=sys.stderr)"),
             rewrite("paint", IN_MEMORY),
         ),
     ),

@@ -19,8 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from graders.checks import adapters
-from graders.checks.adapters import AdapterError, LoraLayer, merged, read_adapter
+from graders.checks import adapter_files
+from graders.checks.adapter_files import AdapterError, read_adapter
+from graders.checks.adapters import Adapter, LoraLayer, merged
 from graders.checks.layers import Kind, cross_attention_projections
 
 CROSS_ATTENTION = r".*attn2\.(to_q|to_k|to_v|to_out\.0)"
@@ -83,7 +84,7 @@ def loaded_by_pipeline(folder: Path) -> Tensor:
     return output(unet)
 
 
-def assert_same_as(expected: Tensor, path: Path) -> adapters.Adapter:
+def assert_same_as(expected: Tensor, path: Path) -> Adapter:
     """The adapter at ``path``, merged, gives ``expected`` (which the base alone does not); the base comes back."""
     unet = make_unet()
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
@@ -188,7 +189,7 @@ def test_save_lora_adapter(tmp_path: Path) -> None:
     """A file of unet.save_lora_adapter, whose names have no prefix, paints as load_lora_adapter loads it."""
     trained(lora_alpha=8).save_lora_adapter(tmp_path)
     unet = make_unet()
-    unet.load_lora_adapter(str(tmp_path), prefix=None, weight_name=adapters.DIFFUSERS_FILE)
+    unet.load_lora_adapter(str(tmp_path), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE)
     adapter = assert_same_as(output(unet), tmp_path)
     assert adapter.format == "diffusers"
     assert adapter.alpha_recorded
@@ -202,7 +203,7 @@ def test_names_of_old_diffusers(tmp_path: Path) -> None:
         for key, tensor in lora_state().items()
     }  # fmt: skip
     assert f"unet.{BLOCK}.attn2.processor.to_out_lora.down.weight" in state
-    save_file(state, tmp_path / adapters.DIFFUSERS_FILE)
+    save_file(state, tmp_path / adapter_files.DIFFUSERS_FILE)
     adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
     assert list(adapter.layers) == cross_attention_projections(make_unet())
 
@@ -217,7 +218,7 @@ def test_peft_folder(tmp_path: Path) -> None:
     adapter = assert_same_as(expected, tmp_path)
     assert adapter.format == "peft"
     assert adapter.layers[f"{BLOCK}.attn1.to_q"].alpha == 2
-    assert_same_as(expected, tmp_path / adapters.PEFT_FILE)
+    assert_same_as(expected, tmp_path / adapter_files.PEFT_FILE)
 
 
 @pytest.mark.parametrize("alpha", [None, 2, 8.0], ids=["no alpha", "integer alpha", "alpha"])
@@ -230,9 +231,10 @@ def test_kohya_names(tmp_path: Path, alpha: float | None) -> None:
     assert set(adapter.names_by_kind()) == set(Kind) - {Kind.OTHER}
 
 
-def test_kohya_paints_as_diffusers_loads_it(tmp_path: Path) -> None:
-    """A kohya file of attention layers paints as load_lora_weights loads it."""
-    save_file(kohya(lora_state(), 8.0), tmp_path / adapters.DIFFUSERS_FILE)
+@pytest.mark.parametrize("targets", [CROSS_ATTENTION, EVERY_KIND], ids=["cross-attention", "every kind"])
+def test_kohya_paints_as_diffusers_loads_it(tmp_path: Path, targets: Any) -> None:
+    """A kohya file paints as load_lora_weights loads it, convolutions included."""
+    save_file(kohya(lora_state(target_modules=targets), 8.0), tmp_path / adapter_files.DIFFUSERS_FILE)
     assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
 
 
@@ -240,7 +242,7 @@ def test_kohya_paints_as_diffusers_loads_it(tmp_path: Path) -> None:
 def test_other_float_types_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
     """A tensor of any usual float type is read, as float32 on the CPU."""
     state = {key: tensor.to(dtype) for key, tensor in prefixed(lora_state()).items()}
-    save_file(state, tmp_path / adapters.DIFFUSERS_FILE)
+    save_file(state, tmp_path / adapter_files.DIFFUSERS_FILE)
     layer = read_adapter(tmp_path, make_unet()).layers[TO_Q]
     assert layer.down.dtype == layer.up.dtype == torch.float32
     assert torch.equal(layer.down, state[f"unet.{TO_Q}.lora_A.weight"].float())
@@ -277,8 +279,8 @@ def test_the_file_may_go_once_it_is_read(tmp_path: Path) -> None:
 def test_diffusers_file_is_preferred_to_others(tmp_path: Path) -> None:
     """Of several files in a folder the one under diffusers' name is read."""
     save_file(lora_state(r=2), tmp_path / "a.safetensors")
-    save_file(lora_state(r=3), tmp_path / adapters.PEFT_FILE)
-    save_file(lora_state(r=5), tmp_path / adapters.DIFFUSERS_FILE)
+    save_file(lora_state(r=3), tmp_path / adapter_files.PEFT_FILE)
+    save_file(lora_state(r=5), tmp_path / adapter_files.DIFFUSERS_FILE)
     assert read_adapter(tmp_path, make_unet()).rank == 5
 
 
@@ -337,7 +339,7 @@ def test_two_adapters_add_up_with_their_weights(tmp_path: Path) -> None:
     both = make_unet()
     for name in ("style", "subject"):
         both.load_lora_adapter(
-            str(tmp_path / name), prefix=None, weight_name=adapters.DIFFUSERS_FILE, adapter_name=name
+            str(tmp_path / name), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE, adapter_name=name
         )
     both.set_adapters(["style", "subject"], [0.7, -0.4])
     unet = make_unet()
@@ -365,7 +367,7 @@ def test_weights_return_when_merging_fails_halfway(tmp_path: Path) -> None:
     trained().save_lora_adapter(tmp_path)
     unet = make_unet()
     adapter = read_adapter(tmp_path, unet)
-    misfit = adapters.Adapter({**adapter.layers, "conv_in": adapter.layers[TO_Q]}, adapter.format)
+    misfit = Adapter({**adapter.layers, "conv_in": adapter.layers[TO_Q]}, adapter.format)
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
     with pytest.raises(RuntimeError), merged(unet, [(misfit, 1.0)]):
         pass
@@ -399,8 +401,8 @@ def refusal(path: Path, unet: torch.nn.Module | None = None) -> AdapterError:
 def refusal_of(state: State, tmp_path: Path, metadata: dict[str, Any] | str | None = None) -> AdapterError:
     """The error that reading a file of these tensors, and of this recorded LoraConfig, ends in."""
     text = json.dumps(metadata) if isinstance(metadata, dict) else metadata
-    file = tmp_path / adapters.DIFFUSERS_FILE
-    save_file(state, file, None if text is None else {"format": "pt", adapters.METADATA_KEY: text})
+    file = tmp_path / adapter_files.DIFFUSERS_FILE
+    save_file(state, file, None if text is None else {"format": "pt", adapter_files.METADATA_KEY: text})
     return refusal(tmp_path)
 
 
@@ -421,7 +423,7 @@ def test_symbolic_links_are_refused(tmp_path: Path, link: str) -> None:
         "folder": (tmp_path / "to", tmp_path / "to", tmp_path / "real"),
         "file in the folder": (
             tmp_path / "folder",
-            tmp_path / "folder" / adapters.DIFFUSERS_FILE,
+            tmp_path / "folder" / adapter_files.DIFFUSERS_FILE,
             tmp_path / "real" / "a.safetensors",
         ),
     }[link]
@@ -472,13 +474,13 @@ def test_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
 def test_large_file_is_refused_unread(tmp_path: Path) -> None:
     """A file over the cap is refused by its size alone."""
     with (tmp_path / "a.safetensors").open("wb") as raw:
-        raw.truncate(adapters.MAX_FILE_BYTES + 1)
+        raw.truncate(adapter_files.MAX_FILE_BYTES + 1)
     assert "512 MiB" in refusal(tmp_path).problem
 
 
 def test_large_header_is_refused_unparsed(tmp_path: Path) -> None:
     """A header over the cap is refused by its stated length alone."""
-    header = json.dumps({"__metadata__": {"x": "y" * adapters.MAX_HEADER_BYTES}}).encode()
+    header = json.dumps({"__metadata__": {"x": "y" * adapter_files.MAX_HEADER_BYTES}}).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     assert "header" in refusal(tmp_path).problem
 
@@ -516,7 +518,7 @@ def test_bad_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     """A good file with bytes flipped or cut off is read or refused, and nothing else happens."""
-    file = tmp_path / adapters.DIFFUSERS_FILE
+    file = tmp_path / adapter_files.DIFFUSERS_FILE
     trained(r=1, target_modules=[TO_Q]).save_lora_adapter(tmp_path)
     good, unet = file.read_bytes(), make_unet()
     generator = torch.Generator().manual_seed(0)
@@ -714,7 +716,7 @@ def test_bad_metadata_is_refused(tmp_path: Path, config: dict[str, Any] | str, w
 
 def test_large_metadata_is_refused(tmp_path: Path) -> None:
     """JSON over the cap is not parsed."""
-    config = '{"unet.r": 4}' + " " * adapters.MAX_JSON_BYTES
+    config = '{"unet.r": 4}' + " " * adapter_files.MAX_JSON_BYTES
     assert "cannot be read as JSON" in refusal_of(prefixed(lora_state()), tmp_path, config).problem
 
 
@@ -722,12 +724,12 @@ def test_peft_folder_needs_its_config(tmp_path: Path) -> None:
     """Without adapter_config.json, or with a broken or oversized one, a PEFT adapter has no known strength."""
     wrapped = get_peft_model(make_unet(), LoraConfig(r=4, target_modules=CROSS_ATTENTION))
     wrapped.save_pretrained(tmp_path)
-    config = tmp_path / adapters.PEFT_CONFIG
+    config = tmp_path / adapter_files.PEFT_CONFIG
     config.write_text('{"r": 4, "lora_alpha": Infinity}')
     assert "alpha is 'inf'" in refusal(tmp_path).problem
     config.write_bytes(b"\xff\xfe")
     assert "JSON" in refusal(tmp_path).problem
-    config.write_text(" " * (adapters.MAX_JSON_BYTES + 1))
+    config.write_text(" " * (adapter_files.MAX_JSON_BYTES + 1))
     assert "at most" in refusal(tmp_path).problem
     config.unlink()
     assert "no 'adapter_config.json'" in refusal(tmp_path).problem
@@ -760,6 +762,6 @@ def test_long_names_are_cut(tmp_path: Path) -> None:
 def test_metadata_key_is_the_one_that_diffusers_writes(tmp_path: Path) -> None:
     """The header of a file that diffusers saved holds the LoraConfig under the name that is read here."""
     trained().save_lora_adapter(tmp_path)
-    assert load_file(tmp_path / adapters.DIFFUSERS_FILE)
-    with safe_open(tmp_path / adapters.DIFFUSERS_FILE, "pt") as stored:
-        assert json.loads(stored.metadata()[adapters.METADATA_KEY])["lora_alpha"] == 4
+    assert load_file(tmp_path / adapter_files.DIFFUSERS_FILE)
+    with safe_open(tmp_path / adapter_files.DIFFUSERS_FILE, "pt") as stored:
+        assert json.loads(stored.metadata()[adapter_files.METADATA_KEY])["lora_alpha"] == 4
