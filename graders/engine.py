@@ -12,15 +12,18 @@ import inspect
 import io
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from graders.errors import ExplainedError
+from graders.errors import HandInError
 from graders.result import CheckResult, Outcome
+
+_Key = TypeVar("_Key")
 
 CHECK_SECONDS = 300
 """A check that takes longer than this hangs; the reference solution's slowest takes about 15 s on two cores."""
@@ -53,7 +56,7 @@ class Verdict:
 
     outcomes: dict[str, Verdict]
     needs: tuple[str, ...] = ()
-    parts: dict[str, CheckFailed | NotReached | ExplainedError | None] = field(default_factory=dict)
+    parts: dict[str, Exception | None] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     reviewed_by_person: bool = False
     ended: Outcome | None = None
@@ -66,30 +69,44 @@ class Verdict:
         """Leave this check to a person."""
         self.reviewed_by_person = True
 
+    def each(self, kind: str, keys: Iterable[_Key]) -> Iterator[tuple[_Key, AbstractContextManager[None]]]:
+        """Each key with the part of the check that is about it, named for example "rank 4".
+
+        A failure inside a part ends the part, not the check. Parts that need what failed elsewhere are left out.
+        """
+        for key in keys:
+            name = f"{kind} {key}"
+            missing = next((need for need in self.needs if not self.outcomes[need].holds(name)), None)
+            if missing is None:
+                yield key, self._part(name)
+            else:
+                self.parts[name] = NotReached(missing)
+
     @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Run a part of the check; a failure ends the part, not the check."""
+    def _part(self, name: str) -> Iterator[None]:
         try:
-            for need in self.needs:
-                if not self.outcomes[need].holds(name):
-                    raise NotReached(need)
             yield
             self.parts[name] = None
-        except (CheckFailed, NotReached, ExplainedError) as error:
+        except Exception as error:  # also a fault of the grader, which must not keep the others from being judged
             self.parts[name] = error
 
     def holds(self, part: str | None = None) -> bool:
         """Whether the check, or one part of it, passed."""
         if part in self.parts:
-            return self.parts[part] is None
-        return self.ended is Outcome.PASSED
+            return not _is_verdict(self.parts[part])
+        return self.ended in (Outcome.PASSED, Outcome.GRADER_FAULT)
 
     def any_holds(self) -> bool:
         """Whether anything is left for a check that needs this one."""
-        return self.ended is Outcome.PASSED or any(error is None for error in self.parts.values())
+        return self.holds() or any(not _is_verdict(error) for error in self.parts.values())
 
 
-def _as_failure(error: CheckFailed | ExplainedError) -> CheckFailed:
+def _is_verdict(error: BaseException | None) -> bool:
+    """Whether an exception says something about the hand-in; any other is a fault of the grader."""
+    return isinstance(error, (CheckFailed, NotReached, HandInError))
+
+
+def _as_failure(error: CheckFailed | HandInError) -> CheckFailed:
     """A failed check, also from an error in the hand-in's data that explains itself."""
     return error if isinstance(error, CheckFailed) else CheckFailed(error.problem, expected="", hint=error.fix)
 
@@ -130,46 +147,47 @@ class _Plugin:
         report = yield
         failed_early = call.when == "setup" and call.excinfo is not None
         if call.when == "call" or failed_early:
-            self._conclude(item, call.excinfo.value if call.excinfo else None)
+            self._conclude(item, call.excinfo.value if call.excinfo else None)  # type: ignore[arg-type]
         return report
 
-    def _conclude(self, item: pytest.Item, error: BaseException | None) -> None:
+    def _conclude(self, item: pytest.Item, error: Exception | None) -> None:
         verdict = self._verdicts[_id(item)]
         (mark,) = item.iter_markers("points")
         points = float(mark.args[0])
         title, why = _doc(item)
-        failures = {
-            name: _as_failure(e) for name, e in verdict.parts.items() if e is not None and not isinstance(e, NotReached)
-        }
-        blocked = [e for e in verdict.parts.values() if isinstance(e, NotReached)]
-        share = sum(e is None for e in verdict.parts.values()) / len(verdict.parts) if verdict.parts else 1.0
-        result: dict[str, Any] = {"found": "\n".join(verdict.seen)}
+        # A check without parts is one part without a name; what ends a check early ends all of it.
+        parts = dict(verdict.parts) if verdict.parts and error is None else {"": error}
+        ended = {name: e for name, e in parts.items() if e is not None}
+        faults = {name: e for name, e in ended.items() if not _is_verdict(e)}
+        blocked = {name: e for name, e in ended.items() if isinstance(e, NotReached)}
+        failures = {name: _as_failure(e) for name, e in ended.items() if isinstance(e, (CheckFailed, HandInError))}
+        self.faults += [f"{item.name} {name}: {''.join(traceback.format_exception(e))}" for name, e in faults.items()]
 
-        if isinstance(error, NotReached):
-            blocked, share = [error], 0.0
-        elif isinstance(error, (CheckFailed, ExplainedError)):
-            failures, share = {"": _as_failure(error)}, 0.0
-        if error is not None and not failures and not blocked:
-            outcome, share = Outcome.GRADER_FAULT, 1.0
-            fault = "".join(traceback.format_exception(error))
-            self.faults.append(f"{item.name}: {fault}")
-            result["found"] = f"The grader itself failed here ({type(error).__name__}); this costs no points."
-            result["hint"] = "Tell your instructor: the log of this run says where the grader failed."
-        elif failures:
-            outcome = Outcome.FAILED
+        said = [(name, failure.found) for name, failure in failures.items()]
+        said += [
+            (name, f"Not reached, because of the check “{self._title_of(item, e.because)}”.")
+            for name, e in blocked.items()
+        ]
+        said += [
+            (name, f"The grader itself failed here ({type(e).__name__}); this costs no points.")
+            for name, e in faults.items()
+        ]
+        found = [f"{name}: {text}" if name else text for name, text in said] or verdict.seen
+        result: dict[str, Any] = {"found": "\n".join(found)}
+        if failures:
             first = next(iter(failures.values()))
-            result["found"] = "\n".join(f"{name}: {f.found}" if name else f.found for name, f in failures.items())
             result |= {"expected": first.expected, "hint": first.hint}
             result["misconception"] = next((f.misconception for f in failures.values() if f.misconception), None)
+        if faults:
+            outcome = Outcome.GRADER_FAULT
+        elif failures:
+            outcome = Outcome.FAILED
         elif blocked:
             outcome = Outcome.NOT_REACHED
-            result["found"] = f"Not reached, because of the check “{self._title_of(item, blocked[0].because)}”."
-        elif verdict.reviewed_by_person:
-            outcome, share = Outcome.AWAITING_REVIEW, 0.0
         else:
-            outcome = Outcome.PASSED
+            outcome = Outcome.AWAITING_REVIEW if verdict.reviewed_by_person else Outcome.PASSED
         verdict.ended = outcome
-        score = round(points * share, 2)
+        score = round(points * (1 - (len(failures) + len(blocked)) / len(parts)), 2)
         self.checks.append(CheckResult(_id(item), title, outcome, score, points, why=why, **result))
 
     @staticmethod

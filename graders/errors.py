@@ -15,3 +15,7 @@ class ExplainedError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}\n{self.fix}"
+
+
+class HandInError(ExplainedError):
+    """What was handed in is missing something or holds something that it must not: the hand-in's fault, in words."""

@@ -88,8 +88,8 @@ def test_adapter_loads(adapters: Adapters, ranks: list[int], verdict: Verdict) -
     A LoRA adapter is worth what its file holds: a few small matrices per layer that anyone can add to the same
     base model. What is only in your notebook's memory is gone when the notebook ends.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             if rank in adapters.errors:
                 error = adapters.errors[rank]
                 fail(
@@ -110,8 +110,8 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
     prompt. A style is a new way of turning words into pictures, so that is where the detour belongs. Convolutions and
     self-attention never see the prompt.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             kinds = adapters[rank].names_by_kind()
             wrong = {kind: names for kind, names in kinds.items() if kind is not Kind.CROSS_ATTENTION}
             if wrong:
@@ -138,8 +138,8 @@ def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -
     The rank is the inner dimension of the product B·A: how many independent directions the adapter may change in
     every layer. Comparing ranks only means something if the files really differ in it.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             found = sorted(adapters[rank].ranks)
             if found != [rank]:
                 others = {tuple(sorted(adapters[r].ranks)) for r in ranks if r in adapters}
@@ -160,8 +160,8 @@ def test_adapter_trained(adapters: Adapters, ranks: list[int], verdict: Verdict)
     B starts at zero, so that an adapter begins as no change at all. If B is still zero at the end, no gradient ever
     arrived there or no optimizer ever used it.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             broken = adapters[rank].non_finite()
             if broken:
                 fail(
@@ -190,8 +190,8 @@ def test_alpha_recorded(adapters: Adapters, studio: Studio, ranks: list[int], ve
     A layer computes W·x + (α/r)·B·A·x. The file holds A and B; if it does not say α, a loader takes α = r. An adapter
     that was trained at α = 2r then paints at half its strength, without any error.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             if adapters[rank].alpha_recorded:
                 verdict.found(f"rank {rank}: α is recorded in the file")
                 continue
@@ -216,8 +216,8 @@ def test_losses_recorded(hand_in: HandIn, ranks: list[int], verdict: Verdict) ->
     """
     curves = loss_curves.by_rank(hand_in.evidence.value("losses"))
     steps = hand_in.parameters["STEPS"]
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             verdict.found(f"rank {rank}: {loss_curves.judge(curves, rank, steps)}")
 
 
@@ -229,8 +229,8 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
     This is the training objective itself, on pictures that no one trained on, with the same noise and timesteps for
     base and adapter. An adapter that learned the style, and not just forty pictures, must be better here.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             gain = studio.denoising_gain(adapters[rank])
             said = f"The noise-prediction error on held-out pictures changes by {(-1 * gain.mean):+.1%}"
             said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
@@ -253,8 +253,8 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     The grader paints prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
     model how much nearer they come to real pictures of the style: 0 % is the base model, 100 % a real picture.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             shift = studio.style_shift(adapters[rank])
             if shift.fraction.low <= studio.thresholds.style_shift:
                 fail(
@@ -276,8 +276,8 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     Fine-tuning is a refinement: a style adapter should change how things are painted, not what. When subjects and
     colours get lost, the adapter has overwritten what the base model knew.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             kept = studio.prompt_kept(adapters[rank])
             said = f"the judge recognises {kept.adapted:.0%} of subjects and colours (base model: {kept.base:.0%})"
             if kept.adapted < studio.thresholds.prompt_kept * kept.base:
@@ -299,8 +299,8 @@ def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], ver
     With a few dozen pictures, copying is a greater danger than learning too little. The grader compares each picture
     with its nearest training picture, and real pictures of the style with theirs.
     """
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             memory = studio.memorisation(adapters[rank])
             if memory.excess.low > studio.thresholds.memorisation:
                 fail(
@@ -342,8 +342,8 @@ def test_pictures_compared(hand_in: HandIn, ranks: list[int], verdict: Verdict) 
     prompts = hand_in.parameters["PROMPTS"]
     base = hand_in.picture_list(hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
     lora = hand_in.pictures_by_rank("lora_images")
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             painted = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
             same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, painted, strict=True))
             if same:
@@ -366,8 +366,8 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
     table = rows_by_rank(hand_in.evidence.value("rank_table"))
     curves = loss_curves.by_rank(hand_in.evidence.value("losses"))
     lora = hand_in.pictures_by_rank("lora_images")
-    for rank in ranks:
-        with verdict.part(f"rank {rank}"):
+    for rank, part in verdict.each("rank", ranks):
+        with part:
             measured: dict[str, Any] = {"lora_parameters": adapters[rank].parameters}
             measured["final_loss"] = loss_curves.final(curves, rank)
             measured["style_similarity"] = studio.similarity_to_reference(

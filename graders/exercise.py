@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graders.errors import ExplainedError
+from graders.errors import HandInError
 from graders.running.evidence import Evidence
 
 
@@ -24,10 +24,6 @@ class Exercise:
     title: str
     hand_in: Mapping[str, str]
     parameters: Mapping[str, Any]
-
-
-class HandInError(ExplainedError):
-    """A hand-in variable is there, but is not what the exercise asks for."""
 
 
 @dataclass(frozen=True)

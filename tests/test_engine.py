@@ -22,8 +22,9 @@ def test_small(number, verdict):
     Because large ones
     are heavy.
     """
-    for name, value in number.items():
-        with verdict.part(name):
+    for name, part in verdict.each("number", number):
+        value = number[name]
+        with part:
             if value > 10:
                 fail(f"{value} is large", expected="a small one", hint="take less", misconception="too-large")
             verdict.found(f"{name} is {value}")
@@ -32,8 +33,9 @@ def test_small(number, verdict):
 @pytest.mark.needs("small")
 def test_even(number, verdict):
     """The numbers are even"""
-    for name, value in number.items():
-        with verdict.part(name):
+    for name, part in verdict.each("number", number):
+        value = number[name]
+        with part:
             if value % 2:
                 fail(f"{value} is odd", expected="an even one", hint="add one")
 
@@ -79,7 +81,7 @@ def test_parts_earn_their_share(rubric: Path) -> None:
     """One wrong part of two costs half of the points and names the misconception."""
     check = graded(rubric, a=2, b=40)["small"]
     assert (check.outcome, check.score) == (Outcome.FAILED, 2)
-    assert (check.found, check.misconception, check.hint) == ("b: 40 is large", "too-large", "take less")
+    assert (check.found, check.misconception, check.hint) == ("number b: 40 is large", "too-large", "take less")
 
 
 def test_needs_part_by_part(rubric: Path) -> None:
@@ -102,6 +104,16 @@ def test_grader_fault_costs_nothing(rubric: Path) -> None:
     fault = next(check for check in checked.checks if check.id == "inverse")
     assert (fault.outcome, fault.score) == (Outcome.GRADER_FAULT, 3)
     assert "ZeroDivisionError" in checked.faults[0]
+
+
+def test_grader_fault_in_one_part(rubric: Path) -> None:
+    """A grader fault in one part keeps that part's points and hides neither itself nor the other part's failure."""
+    checked = run_checks(rubric, {"number": {"a": 40, "b": None}})
+    check = checked.checks[0]
+    assert (check.outcome, check.score) == (Outcome.GRADER_FAULT, 2)
+    assert "40 is large" in check.found
+    assert "TypeError" in checked.faults[0]
+    assert checked.checks[1].outcome is not Outcome.PASSED
 
 
 def test_hostile_folder_takes_no_part(rubric: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

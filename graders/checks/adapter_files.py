@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from graders.checks.adapters import Adapter, LoraLayer
-from graders.errors import ExplainedError
+from graders.errors import HandInError
 
 MAX_FILE_BYTES = 512 * 2**20
 """Rank 128 on every layer of Stable Diffusion 1.5 fits; a whole U-Net in float32 or float16 does not."""
@@ -85,7 +85,7 @@ _TRAIN_PLAIN = "Train a plain LoRA: LoraConfig(r=..., lora_alpha=..., target_mod
 _TRAIN_ON_MODEL = "Train the adapter on the U-Net of the model that the notebook's MODEL names."
 
 
-class AdapterError(ExplainedError):
+class AdapterError(HandInError):
     """An adapter that cannot be used: one line that says what is wrong, one that says what to do about it."""
 
 

@@ -386,14 +386,36 @@ def _device() -> str:
     return "cuda" if cuda is not None and cuda.is_initialized() else "cpu"
 
 
+_FIELDS = ("r", "lora_alpha", "target_modules")
+_built: list[dict[str, Any]] = []
+
+
+def _watch_lora_configs() -> None:
+    """From the cell after the one that imports peft on, note every LoRA configuration that is made.
+
+    A configuration is often gone when its cell ends, and with it the α that an adapter was trained with.
+    """
+    wanted = getattr(sys.modules.get("peft"), "LoraConfig", None)
+    if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
+        return
+    finish = wanted.__post_init__
+
+    def note(config: Any) -> None:
+        finish(config)
+        if len(_built) < MAX_CONFIGS:
+            _built.append({field: getattr(config, field, None) for field in _FIELDS})
+
+    wanted.__post_init__, wanted._noted = note, True
+
+
 def _lora_configs() -> list[Any]:
-    """Rank, alpha and targets of every LoRA configuration alive in the kernel, encoded."""
+    """Rank, alpha and targets of every LoRA configuration that was seen being made or is alive, in that order."""
     wanted = getattr(sys.modules.get("peft"), "LoraConfig", None)
     if not isinstance(wanted, type):
         return []
-    found = [item for item in gc.get_objects() if issubclass(type(item), wanted)][:MAX_CONFIGS]
-    fields = ("r", "lora_alpha", "target_modules")
-    return [Encoder().encode({field: getattr(config, field, None) for field in fields}) for config in found]
+    living = [item for item in gc.get_objects() if issubclass(type(item), wanted)][:MAX_CONFIGS]
+    alive = [{field: getattr(config, field, None) for field in _FIELDS} for config in living]
+    return [Encoder().encode(fields) for fields in _built + alive]
 
 
 _collector: Collector
@@ -407,4 +429,5 @@ def prepare(spec: Mapping[str, str], folder: str) -> None:
 
 def collect(final: bool) -> None:
     """Collect from the namespace of the caller, which is the notebook's."""
+    _watch_lora_configs()
     _collector.collect(sys._getframe(1).f_globals, final)

@@ -16,7 +16,7 @@ import safetensors.torch
 from PIL import Image
 from torch import Tensor
 
-from graders.errors import ExplainedError
+from graders.errors import HandInError
 from graders.running import files, notebook, values
 from graders.running.report import RunReport, read_report
 
@@ -32,7 +32,7 @@ MAX_PIXELS = 4096 * 4096
 MAX_ALL_PIXELS = 500 * 512 * 512
 
 
-class EvidenceError(ExplainedError):
+class EvidenceError(HandInError):
     """Something that a check asks for and cannot have; ``name`` is that of the variable or the file."""
 
     def __init__(self, name: str, problem: str, fix: str) -> None:
