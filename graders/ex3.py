@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import pytest
 
 from graders.checks import losses as loss_curves
-from graders.checks.adapter_files import AdapterError
+from graders.checks.adapter_files import BaseWeightsError
 from graders.checks.adapters import Adapter
 from graders.checks.layers import Kind
 from graders.checks.studio import Studio
-from graders.checks.tables import close, rows_by_rank
-from graders.engine import NotReached, Verdict, fail
+from graders.checks.tables import close, number, rows_by_rank
+from graders.engine import CheckFailed, NotReached, Verdict, fail
+from graders.errors import HandInError
 from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
+from graders.running import values
 
 EXERCISE = Exercise(
     name="ex3",
@@ -61,7 +60,7 @@ def studio(hand_in: HandIn) -> Studio:
 
 @pytest.fixture(scope="session")
 def adapters(studio: Studio, ranks: list[int]) -> Adapters:
-    """The adapter of each rank, read when it is first asked for."""
+    """The adapter of each rank."""
     return Adapters(studio, ranks)
 
 
@@ -70,11 +69,11 @@ class Adapters(dict[int, Adapter]):
 
     def __init__(self, studio: Studio, ranks: list[int]) -> None:
         super().__init__()
-        self.errors: dict[int, AdapterError] = {}
+        self.errors: dict[int, HandInError] = {}
         for rank in ranks:
             try:
                 self[rank] = studio.read_adapter(rank)
-            except AdapterError as error:
+            except HandInError as error:
                 self.errors[rank] = error
 
     def __missing__(self, rank: int) -> Adapter:
@@ -96,7 +95,7 @@ def test_adapter_loads(adapters: Adapters, ranks: list[int], verdict: Verdict) -
                     error.problem,
                     expected=f"LoRA matrices for the base model's layers in OUTPUT_DIR/rank{rank}/",
                     hint=error.fix,
-                    misconception="base-trained" if "whole U-Net" in error.problem else None,
+                    misconception="base-trained" if isinstance(error, BaseWeightsError) else None,
                 )
             verdict.found(f"rank {rank}: {len(adapters[rank].layers)} layers, {adapters[rank].format} format")
 
@@ -115,7 +114,7 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
             kinds = adapters[rank].names_by_kind()
             wrong = {kind: names for kind, names in kinds.items() if kind is not Kind.CROSS_ATTENTION}
             if wrong:
-                listed = ", ".join(f"{len(names)} {kind.value}" for kind, names in kinds.items())
+                listed = " and ".join(f"{len(names)} {kind.value}" for kind, names in kinds.items())
                 example = next(iter(wrong.values()))[0]
                 worst = max(wrong, key=lambda kind: (kind in WRONG_KINDS, len(wrong[kind])))
                 everywhere = len(wrong) > 2
@@ -142,12 +141,12 @@ def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -
         with part:
             found = sorted(adapters[rank].ranks)
             if found != [rank]:
-                others = {tuple(sorted(adapters[r].ranks)) for r in ranks if r in adapters}
+                loaded = [tuple(sorted(adapter.ranks)) for adapter in adapters.values()]
                 fail(
                     f"The adapter in rank{rank}/ has rank {', '.join(map(str, found))}.",
                     expected=f"rank {rank} in every layer",
                     hint="Follow the loop variable from RANKS to LoraConfig: is it what arrives as r?",
-                    misconception="same-rank-twice" if len(ranks) > 1 and len(others) == 1 else None,
+                    misconception="same-rank-twice" if len(loaded) > 1 and len(set(loaded)) == 1 else None,
                 )
             verdict.found(f"rank {rank}: as asked")
 
@@ -195,13 +194,13 @@ def test_alpha_recorded(adapters: Adapters, studio: Studio, ranks: list[int], ve
             if adapters[rank].alpha_recorded:
                 verdict.found(f"rank {rank}: α is recorded in the file")
                 continue
-            strength = studio.strength_trained_at(rank, adapters[rank])
-            if strength is not None and not math.isclose(strength.factor, 1.0):
+            alpha = studio.alpha_trained_with(rank)
+            if alpha is not None and alpha != rank:
                 fail(
-                    f"The file does not record α, so it is loaded with α = r = {rank}; {strength.reason}.",
+                    f"The file does not record α, so it is loaded with α = r = {rank}; your notebook trained with α = {alpha:g}.",
                     expected="α recorded in the file, or α = r in training",
-                    hint="save_lora_weights writes α only if you hand it the adapter's configuration; look for its argument "
-                    "unet_lora_adapter_metadata.",
+                    hint="Look at the parameters of the function that saves: which of them could carry the adapter's "
+                    "configuration?",
                     misconception="alpha-not-saved",
                 )
             verdict.found(f"rank {rank}: no α in the file, and nothing says that it was not {rank}")
@@ -234,7 +233,7 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
             gain = studio.denoising_gain(adapters[rank])
             said = f"The noise-prediction error on held-out pictures changes by {(-1 * gain.mean):+.1%}"
             said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
-            if gain.low <= studio.thresholds.denoising_gain:
+            if not gain.low > studio.thresholds.denoising_gain:
                 fail(
                     f"{said}.",
                     expected="an error clearly below that of the base model",
@@ -256,7 +255,7 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     for rank, part in verdict.each("rank", ranks):
         with part:
             shift = studio.style_shift(adapters[rank])
-            if shift.fraction.low <= studio.thresholds.style_shift:
+            if not shift.fraction.low > studio.thresholds.style_shift:
                 fail(
                     f"The pictures move {shift.fraction.percent()} of the way to the style.",
                     expected=f"surely more than {studio.thresholds.style_shift:.0%}, which no adapter reaches that "
@@ -280,7 +279,7 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
         with part:
             kept = studio.prompt_kept(adapters[rank])
             said = f"the judge recognises {kept.adapted:.0%} of subjects and colours (base model: {kept.base:.0%})"
-            if kept.adapted < studio.thresholds.prompt_kept * kept.base:
+            if not kept.adapted >= studio.thresholds.prompt_kept * kept.base:
                 fail(
                     said[0].upper() + said[1:] + ".",
                     expected=f"at least {studio.thresholds.prompt_kept:.0%} of what the base model gets right",
@@ -294,18 +293,18 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
 @pytest.mark.points(2)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
 def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
-    """New prompts give new pictures, not copies of the training pictures
+    """The adapter has learned a style, not its training pictures by heart
 
-    With a few dozen pictures, copying is a greater danger than learning too little. The grader compares each picture
-    with its nearest training picture, and real pictures of the style with theirs.
+    With a few dozen pictures, copying is a greater danger than learning too little. The grader compares how well the
+    adapter knows the pictures it was trained on with how well it knows others in the style.
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
             memory = studio.memorisation(adapters[rank])
-            if memory.excess.low > studio.thresholds.memorisation:
+            if not memory.gap <= studio.thresholds.memorisation:
                 fail(
-                    f"The pictures are nearer to training pictures than real ones of the style are: {memory}.",
-                    expected="pictures as far from the training pictures as other pictures of the style",
+                    f"Some training pictures are known by heart: {memory}.",
+                    expected="training pictures known no better than other pictures of the style",
                     hint="Fewer steps, a lower rank, a lower learning rate or more varied pictures. Does your loop draw from "
                     "the whole data set?",
                     misconception="memorised",
@@ -333,7 +332,7 @@ def test_rank_ratio(adapters: Adapters, ranks: list[int], verdict: Verdict) -> N
 
 
 @pytest.mark.points(2)
-def test_pictures_compared(hand_in: HandIn, ranks: list[int], verdict: Verdict) -> None:
+def test_pictures_compared(hand_in: HandIn, adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
     """`base_images` and `lora_images` show every prompt without and with each adapter
 
     Only from the same prompt and the same starting noise does the difference between two pictures show what the
@@ -345,6 +344,8 @@ def test_pictures_compared(hand_in: HandIn, ranks: list[int], verdict: Verdict) 
     for rank, part in verdict.each("rank", ranks):
         with part:
             painted = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
+            if rank in adapters and adapters[rank].up_is_zero:
+                raise NotReached("adapter_trained")
             same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, painted, strict=True))
             if same:
                 fail(
@@ -364,28 +365,49 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
     A comparison is only as good as its numbers: each row must follow from your own files, losses and pictures.
     """
     table = rows_by_rank(hand_in.evidence.value("rank_table"))
-    curves = loss_curves.by_rank(hand_in.evidence.value("losses"))
-    lora = hand_in.pictures_by_rank("lora_images")
     for rank, part in verdict.each("rank", ranks):
         with part:
-            measured: dict[str, Any] = {"lora_parameters": adapters[rank].parameters}
-            measured["final_loss"] = loss_curves.final(curves, rank)
-            measured["style_similarity"] = studio.similarity_to_reference(
-                hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]")
-            )
-            row = table.get(rank, {})
+            if rank not in table:
+                fail(
+                    f"`rank_table` has no row for rank {rank}.",
+                    expected="one row for each rank in RANKS",
+                    hint="Append a dictionary with rank, lora_parameters, final_loss and style_similarity for each rank.",
+                )
+            row = table[rank]
+            counted = number(row.get("lora_parameters"))
+            if counted is not None and counted >= studio.painter.unet_parameters:
+                fail(
+                    f"The row counts {counted:,.0f} parameters, as many as the whole base model has.",
+                    expected="the parameters of the adapter alone: A and B of every adapted layer",
+                    hint="Which parameters did you train? requires_grad tells; only the adapter's should have it.",
+                    misconception="base-trained",
+                )
+            measured = {"lora_parameters": adapters[rank].parameters, **measure_row(hand_in, studio, rank)}
             wrong = [name for name, value in measured.items() if not close(row.get(name), value, name)]
             if wrong:
-                told = ", ".join(f"{name} {row.get(name, 'missing')}" for name in wrong)
-                counted_base = row.get("lora_parameters", 0) >= studio.painter.unet_parameters
+                told = ", ".join(f"{name} {values.one_line(str(row.get(name, 'missing')), 40)}" for name in wrong)
                 fail(
-                    f"The row says {told}; the grader measures {', '.join(f'{n} {measured[n]:.5g}' for n in wrong)}.",
-                    expected="numbers that follow from your adapter file, from losses and from lora_images",
+                    f"The row says {told}. That does not follow from what you handed in.",
+                    expected="numbers that follow from your adapter files, from losses and from lora_images",
                     hint="lora_parameters counts A and B of every adapted layer, final_loss is the mean of the last 20 losses, "
-                    "style_similarity is the mean cosine similarity of lora_images[rank] to STYLE_REFERENCE.",
-                    misconception="base-trained" if counted_base else "table-does-not-match",
+                    "style_similarity is the mean cosine similarity of lora_images[rank] to STYLE_REFERENCE. Compute each "
+                    "from the variable itself.",
+                    misconception="table-does-not-match",
                 )
             verdict.found(f"rank {rank}: the row agrees")
+
+
+def measure_row(hand_in: HandIn, studio: Studio, rank: int) -> dict[str, float]:
+    """What the row of a rank must say, from the losses and the pictures handed in; not reached without them."""
+    try:
+        final_loss = loss_curves.final(loss_curves.by_rank(hand_in.evidence.value("losses")), rank)
+    except (CheckFailed, HandInError):
+        raise NotReached("losses_recorded") from None
+    try:
+        pictures = hand_in.picture_list(hand_in.pictures_by_rank("lora_images").get(rank), "lora_images")
+    except HandInError:
+        raise NotReached("pictures_compared") from None
+    return {"final_loss": final_loss, "style_similarity": studio.similarity_to_reference(pictures)}
 
 
 @pytest.mark.points(0)

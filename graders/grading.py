@@ -11,13 +11,11 @@ from typing import Any
 
 from graders.engine import run_checks
 from graders.errors import ExplainedError
-from graders.exercise import Exercise, HandIn
+from graders.exercise import EXERCISES, Exercise, HandIn
 from graders.fixtures import catalog
 from graders.result import Result
-from graders.running.evidence import Evidence
 from graders.running.run import Progress, run
 
-EXERCISES = ("ex3",)
 TIME_LIMIT = 1800.0
 """Seconds a notebook may take; the slowest reference solution takes about 100 s on two cores."""
 
@@ -84,8 +82,3 @@ def check(name: str, hand_in: HandIn, watcher: Watcher) -> tuple[Result, tuple[s
     assert module.__file__ is not None
     checked = run_checks(Path(module.__file__), hand_in, watcher.on_check)
     return Result(name, asdict(hand_in.evidence.run), checked.checks), checked.faults
-
-
-def reopen(name: str, run_folder: Path, parameters: Mapping[str, Any]) -> HandIn:
-    """The hand-in of an earlier run, for checking it again without running it."""
-    return HandIn(Evidence(run_folder), {**module_of(name).EXERCISE.parameters, **parameters})

@@ -18,9 +18,9 @@ def grade(*arguments: str | Path, folder: Path) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "There is no file"),
+        (None, "does not exist"),
         (b"", "not a notebook"),
-        (b"[]", "not a notebook"),
+        (b"[]", "no notebook"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}', "parameters"),
     ],
@@ -57,7 +57,7 @@ def test_several_notebooks(tmp_path: Path) -> None:
     ("name", "content", "problem"),
     [
         ("none.safetensors", None, "no "),
-        ("weights.bin", b"\x80\x04pickle", "safetensors"),
+        ("weights.bin", b"\x80\x04pickle", "pickle"),
         ("broken.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{{{{{{{{", "safetensors"),
     ],
 )

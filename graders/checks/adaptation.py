@@ -36,14 +36,29 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Mean similarity to the nearest training picture, of painted pictures and of real ones of the style."""
+    """What an adapter knows of its training pictures that it does not know of others.
 
+    ``trained`` and ``held_out``: the largest relative fall of the noise-prediction error on any one picture of either
+    kind; a picture that was learned by heart stands out (Yeom et al. 2018; Carlini et al. 2023). ``painted`` and
+    ``real``: mean similarity to the nearest training picture, of painted pictures and of real ones of the style.
+    """
+
+    trained: float
+    held_out: float
     painted: float
     real: float
-    excess: Interval
+
+    @property
+    def gap(self) -> float:
+        """How much better the best known training picture is known than the best known held-out one."""
+        return self.trained - self.held_out
 
     def __str__(self) -> str:
-        return f"nearest training picture {self.painted:.3f} alike, for real pictures of the style {self.real:.3f}"
+        return (
+            f"the best known training picture is denoised {self.trained:.0%} better than by the base model, the best "
+            f"held-out one {self.held_out:.0%}; similarity to the nearest training picture {self.painted:.2f}, for real "
+            f"pictures of the style {self.real:.2f}"
+        )
 
 
 class Adaptation:
@@ -58,6 +73,8 @@ class Adaptation:
         # Spread over the whole set, so that every subject takes part however the set is ordered.
         self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, PROMPTS).round().astype(int)
         self._painted: dict[Adapter, np.ndarray] = {}
+        self._embedded: dict[Adapter, Tensor] = {}
+        self._training_probes: dict[Path, tuple[DenoisingProbe, np.ndarray]] = {}
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -75,6 +92,12 @@ class Adaptation:
             self._painted[adapter] = self._paint([(adapter, 1.0)])
         return self._painted[adapter]
 
+    def _seen(self, adapter: Adapter) -> Tensor:
+        """The judge's embeddings of the pictures with the adapter: [n, d]."""
+        if adapter not in self._embedded:
+            self._embedded[adapter] = self.judge.see(self.pictures(adapter))
+        return self._embedded[adapter]
+
     def _paint(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
         seeds = range(FIRST_SEED, FIRST_SEED + len(self.prompts))
         return self.painter.paint(self.prompts, seeds, steps=STEPS, guidance=GUIDANCE, adapters=adapters)
@@ -91,11 +114,11 @@ class Adaptation:
 
     def shift(self, adapter: Adapter) -> StyleShift:
         """How far the adapter moves pictures towards the style."""
-        return measure_shift(self.scale, self._base_seen, self.judge.see(self.pictures(adapter)))
+        return measure_shift(self.scale, self._base_seen, self._seen(adapter))
 
     def change(self, adapter: Adapter) -> float:
         """Mean cosine distance between the pictures without and with the adapter."""
-        return float(1 - (self._base_seen * self.judge.see(self.pictures(adapter))).sum(-1).mean())
+        return float(1 - (self._base_seen * self._seen(adapter)).sum(-1).mean())
 
     @cached_property
     def _style_probe(self) -> tuple[DenoisingProbe, np.ndarray]:
@@ -110,9 +133,9 @@ class Adaptation:
         probe = DenoisingProbe(self.painter, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
         return probe, probe.losses()
 
-    def denoising_gain(self, adapter: Adapter, weight: float = 1.0) -> Interval:
+    def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
-        return _gain(*self._style_probe, adapter, weight)
+        return _gain(*self._style_probe, adapter)
 
     def noise_gain(self, adapter: Adapter) -> Interval:
         """The same on pictures that are pure noise: whoever trained on noise is good at it."""
@@ -120,7 +143,7 @@ class Adaptation:
 
     def recognition(self, adapter: Adapter) -> Recognition:
         """How well subjects and colours are still recognised."""
-        return Recognition(self._recognised(self._base_seen), self._recognised(self.judge.see(self.pictures(adapter))))
+        return Recognition(self._recognised(self._base_seen), self._recognised(self._seen(adapter)))
 
     def _recognised(self, seen: Tensor) -> float:
         """Mean over the facts that the metadata gives; a fact's choices are described by the captions that share it."""
@@ -136,13 +159,24 @@ class Adaptation:
         return float(np.mean(shares))
 
     def memorisation(self, adapter: Adapter, training: Path) -> Memorisation:
-        """Whether painted pictures are nearer to the training pictures than real ones of the same captions are."""
-        trained = self.judge.see(read_pictures(training).images)
-        painted = nearest_similarity(self.judge.see(self.pictures(adapter)), trained)
-        real = nearest_similarity(self.scale.style[self.chosen], trained)
-        return Memorisation(float(painted.mean()), float(real.mean()), bootstrap(painted - real))
+        """What the adapter knows of the pictures that it was trained on and of those held out."""
+        if training not in self._training_probes:
+            probe = DenoisingProbe(self.painter, read_pictures(training))
+            self._training_probes[training] = probe, probe.losses()
+        seen = self.judge.see(read_pictures(training).images)
+        return Memorisation(
+            trained=_best_known(*self._training_probes[training], adapter),
+            held_out=_best_known(*self._style_probe, adapter),
+            painted=float(nearest_similarity(self._seen(adapter), seen).mean()),
+            real=float(nearest_similarity(self.scale.style[self.chosen], seen).mean()),
+        )
 
 
-def _gain(probe: DenoisingProbe, base: np.ndarray, adapter: Adapter, weight: float = 1.0) -> Interval:
-    fall = (base - probe.losses([(adapter, weight)])).mean(axis=1)
+def _best_known(probe: DenoisingProbe, base: np.ndarray, adapter: Adapter) -> float:
+    """The largest relative fall of the error on any one picture."""
+    return float((1 - probe.losses([(adapter, 1.0)]).mean(axis=1) / base.mean(axis=1)).max())
+
+
+def _gain(probe: DenoisingProbe, base: np.ndarray, adapter: Adapter) -> Interval:
+    fall = (base - probe.losses([(adapter, 1.0)])).mean(axis=1)
     return bootstrap(fall).scaled(1 / float(base.mean()))

@@ -89,6 +89,10 @@ class AdapterError(HandInError):
     """An adapter that cannot be used: one line that says what is wrong, one that says what to do about it."""
 
 
+class BaseWeightsError(AdapterError):
+    """The base model's own weights, where an adapter should be."""
+
+
 def read_adapter(path: Path, unet: nn.Module) -> Adapter:
     """The adapter in the file or folder ``path``, checked against the plain base ``unet`` it is meant for.
 
@@ -214,7 +218,9 @@ def _refuse_other_contents(keys: list[str], ignored: tuple[str, ...], unet: nn.M
     for key in keys:
         name = key.removeprefix("unet.").removeprefix("base_model.model.").replace(".base_layer.", ".")
         if name in base and name.endswith(".weight"):
-            raise AdapterError(f"The file holds weights of the U-Net itself, such as {_shown(key)}.", _SAVE_LORA_ONLY)
+            raise BaseWeightsError(
+                f"The file holds weights of the U-Net itself, such as {_shown(key)}.", _SAVE_LORA_ONLY
+            )
     for key in keys:
         if key.endswith(".bias"):
             raise AdapterError(f"The adapter trains biases too: it holds {_shown(key)}.", _TRAIN_PLAIN)

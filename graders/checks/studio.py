@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -20,17 +20,6 @@ from graders.checks.statistics import Interval
 from graders.checks.style import StyleShift, mean_similarity
 from graders.exercise import HandIn
 from graders.fixtures import catalog
-
-STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""α/r as students choose it: α fixed at 1, r, 2r or 16, with r from 4 to 16."""
-
-
-@dataclass(frozen=True)
-class Strength:
-    """At which multiple of its file's strength an adapter was trained, and what says so."""
-
-    factor: float
-    reason: str
 
 
 class Studio:
@@ -82,8 +71,8 @@ class Studio:
         return self._adaptation.recognition(adapter)
 
     def memorisation(self, adapter: Adapter) -> Memorisation:
-        """How near painted pictures are to the training pictures."""
-        return self._adaptation.memorisation(adapter, self._hand_in.parameters["DATASET"])
+        """What the adapter knows of its training pictures that it does not know of others."""
+        return self._adaptation.memorisation(adapter, Path(self._hand_in.parameters["DATASET"]))
 
     @cached_property
     def _reference(self) -> Tensor:
@@ -93,27 +82,35 @@ class Studio:
         """Mean cosine similarity of a student's pictures to the style reference, by the judge."""
         return mean_similarity(self.judge.see(pictures), self._reference)
 
-    def strength_trained_at(self, rank: int, adapter: Adapter) -> Strength | None:
-        """At which strength an adapter without α was trained, as far as the run shows."""
-        alphas = {config["lora_alpha"] for config in self._hand_in.evidence.lora_configs if config.get("r") == rank}
-        if alphas and rank not in alphas:
-            alpha = max(alphas)
-            return Strength(alpha / rank, f"your notebook trained it with lora_alpha = {alpha:g}")
+    def alpha_trained_with(self, rank: int) -> float | None:
+        """The α of the first LoRA configuration of this rank that the run made; a loader's come later."""
+        for config in self._hand_in.evidence.lora_configs:
+            alpha = config.get("lora_alpha")
+            if config.get("r") == rank and isinstance(alpha, (int, float)):
+                return alpha
         return None
 
     def explain_data(self, adapter: Adapter) -> str | None:
-        """The misconception behind an adapter that does not help on pictures of the style."""
+        """The misconception behind an adapter that does not help on pictures of the style, where one can be shown."""
         if self._adaptation.noise_gain(adapter).low > self.thresholds.noise_learnt:
             return "trained-on-noise"
+        if self.memorisation(adapter).gap > self.thresholds.memorisation:
+            return "memorised"
         if self._adaptation.change(adapter) < self.thresholds.visible_change:
             return "too-few-steps"
-        return "trained-on-other-data"
+        if self.denoising_gain(adapter).high < 0:
+            return "trained-on-other-data"
+        return None
 
     def explain_shift(self, rank: int, adapter: Adapter) -> str | None:
-        """The misconception behind an adapter whose pictures do not move to the style."""
+        """The misconception behind an adapter whose pictures do not move to the style, where one can be shown."""
         kinds = set(adapter.names_by_kind())
         if Kind.CROSS_ATTENTION not in kinds:
-            return "convolution-targeted" if Kind.CONVOLUTION in kinds else "self-attention-targeted"
-        if self.denoising_gain(adapter).low <= self.thresholds.denoising_gain:
+            only = {Kind.CONVOLUTION: "convolution-targeted", Kind.SELF_ATTENTION: "self-attention-targeted"}
+            return next((slug for kind, slug in only.items() if kind in kinds), None)
+        alpha = self.alpha_trained_with(rank)
+        if not adapter.alpha_recorded and alpha is not None and alpha != rank:
+            return "alpha-not-saved"
+        if not self.denoising_gain(adapter).low > self.thresholds.denoising_gain:
             return self.explain_data(adapter)
-        return "too-few-steps"
+        return "too-few-steps" if self._adaptation.change(adapter) < self.thresholds.visible_change else None

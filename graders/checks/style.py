@@ -22,22 +22,33 @@ class StyleScale:
     style: Tensor
     plain: Tensor
 
+    def similarities(self, pictures: Tensor) -> np.ndarray:
+        """Mean cosine similarity of each picture embedding [n, d] to the pictures of the style: float [n]."""
+        return (pictures @ self.style.T).mean(1).numpy()
+
     def scores(self, pictures: Tensor) -> np.ndarray:
         """The score of each picture embedding [n, d]: float [n]."""
-        return ((pictures @ self.style.T).mean(1) - (pictures @ self.plain.T).mean(1)).numpy()
+        return self.similarities(pictures) - (pictures @ self.plain.T).mean(1).numpy()
 
-    def real(self) -> float:
-        """The mean score of the style's own pictures, each against the others."""
-        similarity = self.style @ self.style.T
+    def real_similarity(self) -> float:
+        """The mean similarity of the style's own pictures, each to the others."""
         n = len(self.style)
-        others = (similarity.sum() - similarity.diagonal().sum()) / (n * (n - 1))
-        return float(others - (self.style @ self.plain.T).mean())
+        return float(((self.style @ self.style.T).sum() - n) / (n * (n - 1)))
+
+    def real_score(self) -> float:
+        """The mean score of the style's own pictures, each against the others."""
+        return self.real_similarity() - float((self.style @ self.plain.T).mean())
 
 
 @dataclass(frozen=True)
 class StyleShift:
-    """How far pictures moved on a style scale. ``shift`` is in units of cosine similarity, ``fraction`` goes from
-    0 (the base model's own pictures) to 1 (real pictures of the style)."""
+    """How far pictures moved on a style scale.
+
+    ``shift`` is the change of their score, in units of cosine similarity. ``fraction`` says how much of the way that
+    is, from 0 (the base model's own pictures) to 1 (real pictures of the style). Leaving the plain look behind is not
+    enough for that: pictures of noise do so too, and come no nearer to the style. So ``fraction`` is the lesser of two
+    ways, that of the score and that of the similarity to the style alone.
+    """
 
     shift: Interval
     fraction: Interval
@@ -49,12 +60,16 @@ class StyleShift:
 def measure_shift(scale: StyleScale, base: Tensor, adapted: Tensor) -> StyleShift:
     """The shift from ``base`` to ``adapted``: picture embeddings [n, d], pairwise from the same prompt and z_T."""
     before, after = scale.scores(base), scale.scores(adapted)
-    shift = bootstrap(after - before)
-    base_score, real_score = float(before.mean()), scale.real()
+    shift, real_score = bootstrap(after - before), scale.real_score()
+    near_before, near_after = scale.similarities(base), scale.similarities(adapted)
+    ways = [
+        shift.scaled(1 / (real_score - before.mean())),
+        bootstrap(near_after - near_before).scaled(1 / (scale.real_similarity() - near_before.mean())),
+    ]
     return StyleShift(
         shift=shift,
-        fraction=shift.scaled(1 / (real_score - base_score)),
-        base_score=base_score,
+        fraction=min(ways, key=lambda way: way.mean),
+        base_score=float(before.mean()),
         adapted_score=float(after.mean()),
         real_score=real_score,
     )

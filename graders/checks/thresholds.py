@@ -19,7 +19,7 @@ class Thresholds:
     ``style_shift``: fraction of the way to the style that the lower end of the interval must exceed.
     ``denoising_gain``: relative fall of the noise-prediction error that the lower end of the interval must exceed.
     ``prompt_kept``: share of the base model's recognition rate that must remain.
-    ``memorisation``: excess similarity to the nearest training picture that the lower end must not exceed.
+    ``memorisation``: how much better a training picture may be known than any held-out one.
     ``noise_learnt``: relative fall of the error on pictures of pure noise that gives away training on noise.
     ``visible_change``: mean cosine distance between base and adapted pictures below which nothing has changed.
     """

@@ -398,14 +398,15 @@ def _watch_lora_configs() -> None:
     wanted = getattr(sys.modules.get("peft"), "LoraConfig", None)
     if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
         return
-    finish = wanted.__post_init__
+    config_class: Any = wanted
+    finish = config_class.__post_init__
 
     def note(config: Any) -> None:
         finish(config)
         if len(_built) < MAX_CONFIGS:
             _built.append({field: getattr(config, field, None) for field in _FIELDS})
 
-    wanted.__post_init__, wanted._noted = note, True
+    config_class.__post_init__, config_class._noted = note, True
 
 
 def _lora_configs() -> list[Any]:

@@ -15,8 +15,8 @@ WRONG = [
             "torch.from_numpy(np.array(image.convert(\"RGB\")))",
             "torch.from_numpy(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))",
         )),
-        fails={"denoises_the_style": "trained-on-noise", "style_shift": "trained-on-noise"},
-        may_fail=("prompt_kept",),
+        fails={"denoises_the_style": "trained-on-noise", "style_shift": "trained-on-noise", "prompt_kept": "prompt-forgotten"},
+
     ),
     Submission(
         "trained on another data set",
@@ -27,13 +27,13 @@ WRONG = [
     Submission(
         "never trained: saved before the loop",
         (replace("train", "range(STEPS)", "range(0)"), append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
-        fails={"adapter_trained": "untrained", "pictures_compared": "lora-never-applied"},
-        not_reached=MEASURED,
+        fails={"adapter_trained": "untrained", "losses_recorded": "table-does-not-match"},
+        not_reached=(*MEASURED, "pictures_compared"),
     ),
     Submission(
         "ten steps only",
         (replace("train", "range(STEPS)", "range(10)"),),
-        fails={"losses_recorded": "too-few-steps", "denoises_the_style": "too-few-steps", "style_shift": "too-few-steps"},
+        fails={"losses_recorded": "too-few-steps", "style_shift": "too-few-steps"},
         may_fail=("denoises_the_style",),
     ),
     Submission(
@@ -115,13 +115,13 @@ WRONG = [
         "captions belong to other pictures",
         (replace("encode", 'list(dataset["text"])', '[t for t in dataset["text"]][::-1]'),),
         fails={"prompt_kept": "prompt-forgotten"},
-        may_fail=("prompt_kept", "denoises_the_style", "style_shift"),
+        may_fail=("denoises_the_style", "style_shift"),
     ),
     Submission(
         "two pictures only, over and over",
         (replace("train", "torch.randint(len(latents), (8,)", "torch.randint(2, (8,)", "lr=1e-3", "lr=5e-3"),),
-        fails={"not_memorised": "memorised"},
-        may_fail=("denoises_the_style", "style_shift", "prompt_kept"),
+        fails={"not_memorised": "memorised", "denoises_the_style": "memorised", "prompt_kept": "prompt-forgotten"},
+        may_fail=("style_shift",),
     ),
     Submission(
         "the base model was trained as well, and only the adapter saved",
@@ -150,6 +150,7 @@ for rank in RANKS:
         fails={"adapter_loads": "base-trained", "pictures_compared": None, "rank_table": None},
         not_reached=("cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", *MEASURED),
         pretrained=True,
+        ended="cell_error",
     ),
     Submission(
         "an error half way: nothing painted, no table",

@@ -19,6 +19,8 @@ from graders.running.evidence import Evidence
 
 REFERENCE = Path(__file__).parents[2] / "reference_solutions" / "ex3.ipynb"
 SUBMISSIONS = ex3.RIGHT + ex3.WRONG
+STEPS = "STEPS=150"
+"""Half of what the exercise asks for: the style is learned in 100 steps, and the zoo is large."""
 
 
 def start_from(run_folder: Path) -> Change:
@@ -72,7 +74,16 @@ class Course:
         pin: Callable[[], None] = lambda: os.sched_setaffinity(0, {core})  # noqa: E731
         try:
             done = subprocess.run(
-                [str(Path(sys.executable).with_name("grade")), "ex3", "--json", "result.json", "--device", "cpu"],
+                [
+                    str(Path(sys.executable).with_name("grade")),
+                    "ex3",
+                    "--json",
+                    "result.json",
+                    "--device",
+                    "cpu",
+                    "-p",
+                    STEPS,
+                ],
                 cwd=place,
                 capture_output=True,
                 text=True,
