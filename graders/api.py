@@ -10,7 +10,7 @@ from typing import Any
 def style_similarity(pictures: Sequence[Any], reference: str | Path, judge: str | Path, device: str = "auto") -> float:
     """Mean cosine similarity, in the eyes of a CLIP model, of pictures to those in a folder.
 
-    ``pictures`` are PIL images or uint8 [h, w, 3] arrays; ``reference`` is an imagefolder with a
+    ``pictures`` are PIL images, or arrays or tensors of uint8 or of floats in [0, 1]; ``reference`` is an imagefolder with a
     ``metadata.jsonl``; ``judge`` is the folder or Hub id of a `CLIPModel` with its processor.
     """
     # Imported when called: `import graders` must stay fast, and not every exercise needs a judge.

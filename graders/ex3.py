@@ -111,6 +111,12 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
+            if adapters[rank].ignored:
+                fail(
+                    f"The file also holds {len(adapters[rank].ignored)} matrices for the text encoder.",
+                    expected="an adapter for the U-Net alone",
+                    hint="Which models did you add an adapter to? This exercise leaves the text encoder as it is.",
+                )
             kinds = adapters[rank].names_by_kind()
             wrong = {kind: names for kind, names in kinds.items() if kind is not Kind.CROSS_ATTENTION}
             if wrong:
@@ -332,7 +338,9 @@ def test_rank_ratio(adapters: Adapters, ranks: list[int], verdict: Verdict) -> N
 
 
 @pytest.mark.points(2)
-def test_pictures_compared(hand_in: HandIn, adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
+def test_pictures_compared(
+    hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict
+) -> None:
     """`base_images` and `lora_images` show every prompt without and with each adapter
 
     Only from the same prompt and the same starting noise does the difference between two pictures show what the
@@ -353,6 +361,16 @@ def test_pictures_compared(hand_in: HandIn, adapters: Adapters, ranks: list[int]
                     expected="pictures that the adapter has changed",
                     hint="Was the adapter loaded into the pipeline that painted them, and was it active? "
                     "pipe.get_active_adapters() tells.",
+                    misconception="lora-never-applied",
+                )
+            shift = studio.style_shift(adapters[rank]) if rank in adapters else None
+            learned = shift is not None and shift.fraction.low > studio.thresholds.style_shift
+            if learned and studio.similarity_to_reference(painted) <= studio.similarity_to_reference(base):
+                fail(
+                    "The pictures come no nearer to the style than those without an adapter, though your adapter has it.",
+                    expected="pictures painted with the adapter, from the same noise as those without",
+                    hint="Was the adapter loaded into the pipeline that painted them, and was it active? "
+                    "pipe.get_active_adapters() tells. Does every picture have a generator of its own?",
                     misconception="lora-never-applied",
                 )
             verdict.found(f"rank {rank}: {len(prompts)} pictures, each different from the one without adapter")

@@ -15,6 +15,10 @@ EXERCISES = ("ex3",)
 """The exercises, each with a grader module of its name."""
 
 
+MAX_ASPECT = 8
+"""No pipeline paints longer pictures, and the judge, which scales the shorter side, would need gigabytes for them."""
+
+
 @dataclass(frozen=True)
 class Exercise:
     """What an exercise asks for and how its notebook is run.
@@ -46,6 +50,11 @@ class HandIn:
             raise HandInError(
                 f"`{name}` holds {len(pictures)} pictures for {len(self.parameters['PROMPTS'])} prompts.",
                 "Paint exactly one picture per prompt in PROMPTS, in their order.",
+            )
+        if any(max(p.shape[:2]) > MAX_ASPECT * min(p.shape[:2]) for p in pictures):
+            raise HandInError(
+                f"`{name}` holds a picture that is more than {MAX_ASPECT} times as long as wide.",
+                "Hand in the pictures as the pipeline paints them.",
             )
         return pictures
 

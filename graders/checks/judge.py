@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPProcessor
 
 from graders.checks.painting import pick_device
+from graders.checks.pictures import as_picture
 
 BATCH = 64
 
@@ -31,8 +31,8 @@ class Judge:
 
     @torch.no_grad()
     def see(self, pictures: Sequence[Any] | np.ndarray) -> Tensor:
-        """Embeddings of pictures (PIL, or uint8 [h, w, 3]): float32 [n, d] on the CPU."""
-        images = [p if isinstance(p, Image.Image) else Image.fromarray(p) for p in pictures]
+        """Embeddings of pictures (PIL, numpy or torch): float32 [n, d] on the CPU."""
+        images = [as_picture(picture) for picture in pictures]
         embeddings = []
         for first in range(0, len(images), BATCH):
             inputs = self.processor(images=images[first : first + BATCH], return_tensors="pt").to(self.device)

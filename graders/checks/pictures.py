@@ -17,6 +17,20 @@ class PicturesError(ExplainedError):
     """A folder of pictures cannot be read."""
 
 
+def as_picture(picture: Any) -> Image.Image:
+    """A picture as PIL knows it, from PIL, numpy or torch: uint8, or float in [0, 1]; [h, w, 3] or [3, h, w]."""
+    if isinstance(picture, Image.Image):
+        return picture.convert("RGB")
+    array = picture.detach().cpu().float().numpy() if hasattr(picture, "detach") else np.asarray(picture)
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[-1] not in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if hasattr(picture, "detach") and "float" not in str(picture.dtype):
+        array = array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        array = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    return Image.fromarray(array.squeeze()).convert("RGB")
+
+
 @dataclass(frozen=True)
 class Pictures:
     """An imagefolder: pictures (uint8 [h, w, 3] each), their captions, and all columns of its metadata."""

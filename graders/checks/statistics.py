@@ -27,8 +27,8 @@ class Interval:
 
     def scaled(self, factor: float) -> Interval:
         """The interval in units of ``1 / factor``; a negative factor swaps the bounds."""
-        low, high = sorted((self.low * factor, self.high * factor))
-        return Interval(self.mean * factor, low, high)
+        low, high = sorted((float(self.low * factor), float(self.high * factor)))
+        return Interval(float(self.mean * factor), low, high)
 
 
 def bootstrap(values: np.ndarray, seed: int = 0) -> Interval:
