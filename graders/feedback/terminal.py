@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from graders.misconceptions import MISCONCEPTIONS
 from graders.result import CheckResult, Outcome, Result
 
 _MARKS = {
@@ -43,7 +44,8 @@ def _detail(check: CheckResult) -> Table:
     table.add_column(ratio=1)
     rows = [("found", check.found), ("expected", check.expected), ("why", check.why), ("next", check.hint)]
     if check.misconception:
-        rows.insert(2, ("known as", check.misconception))
+        meaning = MISCONCEPTIONS.get(check.misconception, "")
+        rows.insert(2, ("known as", f"{check.misconception}: {meaning}" if meaning else check.misconception))
     for label, text in rows:
         if text:
             table.add_row(label, plain(text))
