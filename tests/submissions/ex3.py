@@ -119,9 +119,15 @@ WRONG = [
     ),
     Submission(
         "two pictures only, over and over",
-        (replace("train", "torch.randint(len(latents), (8,)", "torch.randint(2, (8,)", "lr=1e-3", "lr=5e-3"),),
+        (replace(
+            "train",
+            "torch.randint(len(latents), (8,)", "torch.randint(2, (8,)",
+            "lr=1e-3", "lr=4e-3",
+            "range(STEPS)", "range(3 * STEPS)",
+            "return unet, history", "return unet, history[::3]",
+        ),),
         fails={"not_memorised": "memorised", "denoises_the_style": "memorised", "prompt_kept": "prompt-forgotten"},
-        may_fail=("style_shift",),
+        may_fail=("style_shift", "prompt_kept"),
     ),
     Submission(
         "the base model was trained as well, and only the adapter saved",
