@@ -200,7 +200,8 @@ def style_shift(
         console.print(f"  {shift.fraction.percent()} of the way to real pictures of the style")
     if picture:
         rows.append(("real pictures", [bench.style_pictures.images[i] for i in bench.chosen]))
-        sheet([(label, pictures[::4]) for label, pictures in rows], bench.prompts[::4]).save(picture)
+        shown = slice(0, 24, 3)  # not every second or fourth, which would show the same subjects again and again
+        sheet([(label, pictures[shown]) for label, pictures in rows], bench.prompts[shown]).save(picture)
         console.print(f"Picture: {escape(str(picture))}", highlight=False)
 
 

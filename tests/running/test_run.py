@@ -33,6 +33,8 @@ strange = object()
 mixed = {"number": 1, "strange": object()}
 model = MODEL
 config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_k"])
+gone = peft.LoraConfig(r=16, lora_alpha=32)
+del gone
 """
 TENSORS = """
 z_t = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3).T
@@ -157,9 +159,10 @@ def test_modules(whole):
 
 
 def test_lora_configs(whole):
-    """Every LoRA configuration that is alive at the end is on record."""
-    [config] = whole.lora_configs
+    """Every LoRA configuration that was made is on record in the order of making, also one that is gone since."""
+    config, gone, *_ = whole.lora_configs
     assert (config["r"], config["lora_alpha"], set(config["target_modules"])) == (4, 8, {"to_q", "to_k"})
+    assert (gone["r"], gone["lora_alpha"]) == (16, 32)
 
 
 def test_pictures(whole):
