@@ -74,7 +74,7 @@ class Adaptation:
         self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, PROMPTS).round().astype(int)
         self._painted: dict[Adapter, np.ndarray] = {}
         self._embedded: dict[Adapter, Tensor] = {}
-        self._training_probes: dict[Path, tuple[DenoisingProbe, np.ndarray]] = {}
+        self._training_probes: dict[Path, DenoisingProbe] = {}
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -121,25 +121,23 @@ class Adaptation:
         return float(1 - (self._base_seen * self._seen(adapter)).sum(-1).mean())
 
     @cached_property
-    def _style_probe(self) -> tuple[DenoisingProbe, np.ndarray]:
-        probe = DenoisingProbe(self.painter, self.style_pictures)
-        return probe, probe.losses()
+    def _style_probe(self) -> DenoisingProbe:
+        return DenoisingProbe(self.painter, self.style_pictures)
 
     @cached_property
-    def _noise_probe(self) -> tuple[DenoisingProbe, np.ndarray]:
+    def _noise_probe(self) -> DenoisingProbe:
         size = self.style_pictures.images[0].shape
         rng = np.random.default_rng(FIRST_SEED)
         images = [rng.integers(0, 256, size, dtype=np.uint8) for _ in range(NOISE_PICTURES)]
-        probe = DenoisingProbe(self.painter, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
-        return probe, probe.losses()
+        return DenoisingProbe(self.painter, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
 
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
-        return _gain(*self._style_probe, adapter)
+        return _gain(self._style_probe, adapter)
 
     def noise_gain(self, adapter: Adapter) -> Interval:
         """The same on pictures that are pure noise: whoever trained on noise is good at it."""
-        return _gain(*self._noise_probe, adapter)
+        return _gain(self._noise_probe, adapter)
 
     def recognition(self, adapter: Adapter) -> Recognition:
         """How well subjects and colours are still recognised."""
@@ -161,22 +159,21 @@ class Adaptation:
     def memorisation(self, adapter: Adapter, training: Path) -> Memorisation:
         """What the adapter knows of the pictures that it was trained on and of those held out."""
         if training not in self._training_probes:
-            probe = DenoisingProbe(self.painter, read_pictures(training))
-            self._training_probes[training] = probe, probe.losses()
+            self._training_probes[training] = DenoisingProbe(self.painter, read_pictures(training))
         seen = self.judge.see(read_pictures(training).images)
         return Memorisation(
-            trained=_best_known(*self._training_probes[training], adapter),
-            held_out=_best_known(*self._style_probe, adapter),
+            trained=_best_known(self._training_probes[training], adapter),
+            held_out=_best_known(self._style_probe, adapter),
             painted=float(nearest_similarity(self._seen(adapter), seen).mean()),
             real=float(nearest_similarity(self.scale.style[self.chosen], seen).mean()),
         )
 
 
-def _best_known(probe: DenoisingProbe, base: np.ndarray, adapter: Adapter) -> float:
+def _best_known(probe: DenoisingProbe, adapter: Adapter) -> float:
     """The largest relative fall of the error on any one picture."""
-    return float((1 - probe.losses([(adapter, 1.0)]).mean(axis=1) / base.mean(axis=1)).max())
+    return float((1 - probe.losses(adapter).mean(axis=1) / probe.base.mean(axis=1)).max())
 
 
-def _gain(probe: DenoisingProbe, base: np.ndarray, adapter: Adapter) -> Interval:
-    fall = (base - probe.losses([(adapter, 1.0)])).mean(axis=1)
-    return bootstrap(fall).scaled(1 / float(base.mean()))
+def _gain(probe: DenoisingProbe, adapter: Adapter) -> Interval:
+    fall = (probe.base - probe.losses(adapter)).mean(axis=1)
+    return bootstrap(fall).scaled(1 / float(probe.base.mean()))

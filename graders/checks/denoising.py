@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ class DenoisingProbe:
 
     def __init__(self, painter: Painter, pictures: Pictures, seed: int = 0) -> None:
         self._painter = painter
+        self._measured: dict[Adapter, np.ndarray] = {}
         pipeline, device = painter.pipeline, painter.device
         generator = torch.Generator("cpu").manual_seed(seed)
         steps = pipeline.scheduler.config.num_train_timesteps
@@ -40,11 +41,21 @@ class DenoisingProbe:
         self._noised = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * self._noise
         self._text = text.repeat_interleave(DRAWS, 0)
 
-    @torch.no_grad()
-    def losses(self, adapters: Sequence[tuple[Adapter, float]] = ()) -> np.ndarray:
+    @cached_property
+    def base(self) -> np.ndarray:
+        """The errors of the base model: float [pictures, draws]."""
+        return self._measure([])
+
+    def losses(self, adapter: Adapter) -> np.ndarray:
         """The noise-prediction error of each picture at each of its timesteps: float [pictures, draws]."""
+        if adapter not in self._measured:
+            self._measured[adapter] = self._measure([(adapter, 1.0)])
+        return self._measured[adapter]
+
+    @torch.no_grad()
+    def _measure(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
         device, losses = self._painter.device, []
-        with merged(self._painter.unet, list(adapters)):
+        with merged(self._painter.unet, adapters):
             for batch in torch.arange(len(self.timesteps)).split(BATCH):
                 predicted = self._painter.unet(
                     self._noised[batch].to(device), self.timesteps[batch].to(device), self._text[batch.to(device)]
