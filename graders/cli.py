@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ast
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Column, Table
 
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
+from graders.result import Result
 
 EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
 
@@ -63,20 +65,20 @@ def _quiet() -> None:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Any]:
+def _progress(console: Console, what: str) -> Iterator[Any]:
     from graders.grading import Watcher
 
-    with console.status("Starting…") as status:
+    with console.status(f"{what}: starting…") as status:
 
         def on_run(progress: Any) -> None:
             said = f": {escape(progress.text)}" if progress.text else ""
-            status.update(f"Running code cell {progress.cell} of {progress.of}{said}")
+            status.update(f"{what}: running code cell {progress.cell} of {progress.of}{said}")
 
-        yield Watcher(on_run, lambda title: status.update(f"Checking: {escape(title)}"))
+        yield Watcher(on_run, lambda title: status.update(f"{what}: checking: {escape(title)}"))
 
 
-def _parsed(parameters: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE as a mapping; a value that is no Python literal is taken as text."""
+def _given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
+    """NAME=VALUE as a mapping, with the device; a value that is no Python literal is taken as text."""
     parsed: dict[str, Any] = {}
     for parameter in parameters:
         name, equals, value = parameter.partition("=")
@@ -86,54 +88,61 @@ def _parsed(parameters: tuple[str, ...]) -> dict[str, Any]:
             parsed[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             parsed[name] = value
-    return parsed
+    return parsed | ({"DEVICE": device} if device else {})
+
+
+_parameters = click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Run it with this parameter instead.",
+)
+_device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
+_verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
+
+
+def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, verbose: bool) -> Result:
+    """Grade one notebook, keep everything in the folder .grade, and print the feedback."""
+    from graders import grading
+    from graders.feedback import terminal
+
+    folder = Path.cwd() / ".grade" / name / notebook.stem
+    with _progress(console, name) as watcher:
+        result = grading.grade(name, notebook, folder, given, watcher)
+    terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
+    faults = folder / "grader-faults.log"
+    if faults.exists():
+        console.print("The grader itself failed in a check, which costs no points. Tell your instructor and send")
+        console.print(str(faults), markup=False)
+    return result
 
 
 def _exercise(name: str) -> click.Command:
     @click.command(name, short_help=f"Run and grade a notebook of exercise {name[2:]}.")
     @click.argument("notebook", required=False, type=click.Path(path_type=Path))
     @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
-    @click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
-    @click.option(
-        "-p",
-        "--parameter",
-        "parameters",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Run it with this parameter instead.",
-    )
-    @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
+    @_verbose
+    @_parameters
+    @_device
     def command(
         notebook: Path | None, json_file: Path | None, verbose: bool, parameters: tuple[str, ...], device: str | None
     ) -> None:
         from graders import grading
-        from graders.feedback import terminal
         from graders.running.notebook import read as read_notebook
 
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
         notebook = notebook or grading.find_notebook(name, Path.cwd())
-        run_folder = Path.cwd() / ".grade" / name / notebook.stem
         read_notebook(notebook)  # what cannot be graded must not cost the run before
         if json_file and not json_file.absolute().parent.is_dir():
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
-        if run_folder.exists():
-            shutil.rmtree(run_folder)
-        given = _parsed(parameters) | ({"DEVICE": device} if device else {})
-        with _progress(console) as watcher:
-            hand_in = grading.execute(name, notebook, run_folder, given, watcher)
-            result, faults = grading.check(name, hand_in, watcher)
-        result.save(run_folder / "result.json")
+        result = _grade(name, notebook, _given(parameters, device), console, verbose)
         if json_file:
             result.save(json_file)
-        terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
-        if faults:
-            log = run_folder / "grader-faults.log"
-            log.write_text("\n".join(faults), encoding="utf-8")
-            console.print("The grader itself failed in a check, which costs no points. Tell your instructor and send")
-            console.print(str(log), markup=False)
         sys.exit(result.exit_status)
 
     command.help = (
@@ -145,6 +154,97 @@ def _exercise(name: str) -> click.Command:
 
 for _name in EXERCISES:
     main.add_command(_exercise(_name))
+
+
+@main.command("all")
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@_verbose
+@_device
+def grade_all(folder: Path, verbose: bool, device: str | None) -> None:
+    """Grade the notebooks of all exercises in FOLDER, one after the other."""
+    from graders import grading
+
+    console = Console(file=sys.stdout)
+    table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
+    statuses = []
+    for name in EXERCISES:
+        try:
+            notebook = grading.find_notebook(name, folder)
+            result = _grade(name, notebook, _given((), device), console, verbose)
+        except ExplainedError as error:  # one missing notebook must not keep the others from being graded
+            _complain(error.problem, error.fix)
+            table.add_row(name, "", "not graded")
+            statuses.append(EXIT_UNGRADABLE)
+        else:
+            table.add_row(name, escape(notebook.name), f"{result.score:g} of {result.max_score:g}")
+            statuses.append(result.exit_status)
+    console.print()
+    console.print(table)
+    sys.exit(max(statuses))
+
+
+@main.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@_device
+def reference(folder: Path, device: str | None) -> None:
+    """Grade every reference solution in FOLDER (a checkout) on everything that hand-ins may meet.
+
+    Fails unless each gets full marks with every set of parameters.
+    """
+    from graders import grading
+    from graders.feedback import terminal
+
+    console = Console(file=sys.stdout)
+    failed = False
+    for name in EXERCISES:
+        notebook = folder / "reference_solutions" / f"{name}.ipynb"
+        exercise = grading.module_of(name).EXERCISE
+        for other in range(max(1, len(exercise.others))):
+            place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
+            with _progress(console, name) as watcher:
+                result = grading.grade(name, notebook, place, _given((), device), watcher, other)
+            right = result.exit_status == 0
+            failed = failed or not right
+            shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""
+            mark = "[green]✓[/]" if right else "[red]✗[/]"
+            console.print(f"{mark} {name}{shown}: {result.score:g} of {result.max_score:g}", highlight=False)
+            if not right:
+                terminal.render(result, console, title=exercise.title)
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("folder", default="lora-exercises", type=click.Path(path_type=Path, file_okay=False))
+def start(folder: Path) -> None:
+    """Put the exercises, with the models and data that they need, into FOLDER. Nothing that is there is replaced."""
+    from graders.release import start as copy
+
+    for notebook, new in copy(folder):
+        click.echo(f"{notebook}{'' if new else ' is there already and stays as it is'}")
+    click.echo(f"Go on with: cd {folder}, then jupyter lab assignments, and grade ex1 whenever you want to know.")
+
+
+@main.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--exercise", "exercises", multiple=True, type=click.Choice(EXERCISES), help="Only this one (repeat).")
+def zoo(folder: Path, exercises: tuple[str, ...]) -> None:
+    """Grade every hand-in of the zoo in FOLDER (a checkout) and compare each verdict with what is known."""
+    from graders import zoo as keeping
+    from graders.feedback.zoo import render
+
+    console = Console(file=sys.stdout)
+    with TemporaryDirectory(prefix="grade-zoo-") as place:
+        keeper = keeping.Keeper(Path(place))
+        try:
+            futures = [
+                future
+                for name in exercises or EXERCISES
+                for pen in [keeping.load(name, folder)]
+                for future in keeper.grade(pen, pen.submissions).values()
+            ]
+            sys.exit(render(futures, console))
+        finally:
+            keeper.close()
 
 
 @main.command("style-shift")

@@ -114,8 +114,8 @@ def _as_failure(error: CheckFailed | HandInError) -> CheckFailed:
 class _Plugin:
     """Collects the outcome of each check while pytest runs a grader module."""
 
-    def __init__(self, hand_in: Any, on_check: Callable[[str], None]) -> None:
-        self._hand_in, self._on_check = hand_in, on_check
+    def __init__(self, hand_in: Any, again: Any, on_check: Callable[[str], None]) -> None:
+        self._hand_in, self._again, self._on_check = hand_in, again, on_check
         self._verdicts: dict[str, Verdict] = {}
         self.checks: list[CheckResult] = []
         self.faults: list[str] = []
@@ -125,6 +125,11 @@ class _Plugin:
         """What the run of the notebook left behind, and what it is graded against."""
         return self._hand_in
 
+    @pytest.fixture(scope="session")
+    def again(self) -> Any:
+        """The checks of a second run with other parameters."""
+        return self._again
+
     @pytest.fixture
     def verdict(self, request: pytest.FixtureRequest) -> Verdict:
         """Where the running check says what it sees."""
@@ -133,6 +138,10 @@ class _Plugin:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "points(n): what the check is worth")
         config.addinivalue_line("markers", "needs(*checks): the checks without which this one makes no sense")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._again is None:  # there is no second run, or this is it
+            items[:] = [item for item in items if "again" not in getattr(item, "fixturenames", ())]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         needs = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
@@ -217,13 +226,17 @@ class Checked:
     faults: tuple[str, ...]
 
 
-def run_checks(module: Path, hand_in: Any, on_check: Callable[[str], None] = lambda title: None) -> Checked:
+def run_checks(
+    module: Path, hand_in: Any, on_check: Callable[[str], None] = lambda title: None, again: Any = None
+) -> Checked:
     """Run the checks of a grader module on a hand-in.
+
+    ``again`` is what checks see of a second run; those that ask for it are left out where there is none.
 
     Nothing that lies in the current folder takes part: no conftest, no configuration, no installed plugin, no
     environment variable of pytest.
     """
-    plugin = _Plugin(hand_in, on_check)
+    plugin = _Plugin(hand_in, again, on_check)
     arguments = [str(module), "-c", os.devnull, f"--rootdir={module.parent}", "--noconftest", "--capture=no"]
     arguments += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     arguments += [f"--timeout={CHECK_SECONDS}", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]

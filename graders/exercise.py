@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from graders.running.evidence import Evidence
 EXERCISES = ("ex3",)
 """The exercises, each with a grader module of its name."""
 
-
 MAX_ASPECT = 8
 """No pipeline paints longer pictures, and the judge, which scales the shorter side, would need gigabytes for them."""
 
@@ -23,22 +22,25 @@ MAX_ASPECT = 8
 class Exercise:
     """What an exercise asks for and how its notebook is run.
 
-    ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor" or
-    "pictures". ``parameters`` are what the harness injects for grading.
+    ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor", "pictures",
+    "module" or "optimizer". ``parameters`` are what the harness injects for grading. ``others`` are changes of them;
+    with one of these, which the notebook's content picks, the same notebook is run a second time.
     """
 
     name: str
     title: str
     hand_in: Mapping[str, str]
     parameters: Mapping[str, Any]
+    others: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
 class HandIn:
-    """What a run left behind, and the parameters it ran with."""
+    """What a run left behind, the parameters it ran with, and the same of a second run with other parameters."""
 
     evidence: Evidence
     parameters: Mapping[str, Any]
+    again: HandIn | None = None
 
     def picture_list(self, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
         """A list of ``count`` pictures, or :class:`HandInError`."""

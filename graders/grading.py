@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
+import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graders.engine import run_checks
+from graders.again import Again
+from graders.engine import Checked, run_checks
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES, Exercise, HandIn
 from graders.fixtures import catalog
@@ -56,8 +61,19 @@ def find_notebook(name: str, folder: Path) -> Path:
     )
 
 
-def execute(name: str, notebook: Path, run_folder: Path, parameters: Mapping[str, Any], watcher: Watcher) -> HandIn:
-    """Run a notebook on the grading fixtures and return what it left behind."""
+def execute(
+    name: str,
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any],
+    watcher: Watcher | None = None,
+    other: int | None = None,
+) -> HandIn:
+    """Run a notebook on the grading fixtures and return what it left behind in ``folder / "run"``.
+
+    Where the exercise has other parameters, it is run with those as well, in ``folder / "again"``: with the set number
+    ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets the same one.
+    """
     exercise: Exercise = module_of(name).EXERCISE
     if not (catalog.ROOT / "manifest.json").is_file():
         raise GradingError(
@@ -65,20 +81,76 @@ def execute(name: str, notebook: Path, run_folder: Path, parameters: Mapping[str
             "Install the package again, or make them with: grade fixtures build",
         )
     given = {**exercise.parameters, **parameters}
-    evidence = run(
-        notebook,
-        parameters=given,
-        hand_in=dict(exercise.hand_in),
-        run_folder=run_folder,
-        time_limit=TIME_LIMIT,
-        on_progress=watcher.on_run,
-    )
-    return HandIn(evidence, given)
+    runs = {"run": given}
+    if exercise.others:
+        if other is None:
+            other = hashlib.sha256(notebook.read_bytes()).digest()[0]
+        runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
+    # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory.
+    workers = len(runs) if _on_cpu(given.get("DEVICE", "cpu")) else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    environment = {"OMP_NUM_THREADS": str(max(1, cores // workers))} if workers > 1 else {}
+
+    def run_one(place: str) -> HandIn:
+        evidence = run(
+            notebook,
+            parameters=runs[place],
+            hand_in=dict(exercise.hand_in),
+            run_folder=folder / place,
+            time_limit=TIME_LIMIT,
+            on_progress=watcher.on_run if watcher and place == "run" else lambda progress: None,
+            environment=environment,
+        )
+        return HandIn(evidence, runs[place])
+
+    with ThreadPoolExecutor(workers) as pool:
+        first, *again = pool.map(run_one, runs)
+    return HandIn(first.evidence, given, again[0] if again else None)
 
 
-def check(name: str, hand_in: HandIn, watcher: Watcher) -> tuple[Result, tuple[str, ...]]:
+def _on_cpu(device: str) -> bool:
+    """Whether notebooks will run on the CPU, guessed without waiting seconds for torch to be imported."""
+    return device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None)
+
+
+def check(name: str, hand_in: HandIn, watcher: Watcher | None = None) -> tuple[Result, tuple[str, ...]]:
     """Check what a run left behind; returns the result and the log of grader faults."""
     module = module_of(name)
     assert module.__file__ is not None
-    checked = run_checks(Path(module.__file__), hand_in, watcher.on_check)
-    return Result(name, asdict(hand_in.evidence.run), checked.checks), checked.faults
+    path = Path(module.__file__)
+    on_check = (watcher or Watcher()).on_check
+    again = None
+    faults: tuple[str, ...] = ()
+    if hand_in.again:
+        second = run_checks(path, hand_in.again, on_check)
+        again, faults = _again(hand_in, hand_in.again, second), second.faults
+    checked = run_checks(path, hand_in, on_check, again)
+    return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
+
+
+def _again(first: HandIn, second: HandIn, checked: Checked) -> Again:
+    changed = [key for key, value in second.parameters.items() if first.parameters.get(key) != value]
+    run = second.evidence.run
+    error = None
+    if run.ended != "completed":
+        error = f"{run.error.ename}: {run.error.evalue}" if run.error else run.ended.replace("_", " ")
+    return Again(changed, error, {check.id: check for check in checked.checks if check.max_score})
+
+
+def grade(
+    name: str,
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    other: int | None = None,
+) -> Result:
+    """Run and check a notebook; ``folder``, which is emptied first, keeps the runs, the result and the log of faults."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    hand_in = execute(name, notebook, folder, parameters or {}, watcher, other)
+    result, faults = check(name, hand_in, watcher)
+    result.save(folder / "result.json")
+    if faults:
+        (folder / "grader-faults.log").write_text("\n".join(faults), encoding="utf-8")
+    return result

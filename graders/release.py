@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from graders.errors import ExplainedError
+from graders.fixtures import catalog
+from graders.fixtures.catalog import data_folder
 
 _SOLUTION = re.compile(
     r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -41,3 +44,25 @@ def release(solution: Path, assignment: Path) -> None:
     nbformat.validate(notebook)
     assignment.parent.mkdir(parents=True, exist_ok=True)
     assignment.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+_FOR_STUDENTS = (
+    "tiny-sd", "judge", "configs", "adapters/style", "adapters/subject",
+    "datasets/watercolor/train", "datasets/watercolor/reference",
+)  # fmt: skip
+"""The fixtures that notebooks point at. The others are only for grading."""
+
+
+def start(folder: Path) -> list[tuple[Path, bool]]:
+    """Copy the assignments and their fixtures into ``folder``; each notebook, and whether it is new there."""
+    notebooks = []
+    for source in sorted(data_folder("assignments").glob("*.ipynb")):
+        target = folder / "assignments" / source.name
+        notebooks.append((target, not target.exists()))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    for name in _FOR_STUDENTS:
+        if not (folder / "fixtures" / name).exists():
+            shutil.copytree(catalog.ROOT / name, folder / "fixtures" / name)
+    return notebooks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
@@ -62,7 +63,10 @@ class Memorisation:
 
 
 class Adaptation:
-    """A base model and a judge, with held-out pictures of a style and plain ones of the same captions."""
+    """A base model and a judge, with held-out pictures of a style and plain ones of the same captions.
+
+    What is measured of an adapter is kept as long as the adapter is, what is measured of the base model for good.
+    """
 
     def __init__(
         self, model: str | Path, judge: str | Path, style: Path, plain: Path | None = None, device: str = "auto"
@@ -72,8 +76,8 @@ class Adaptation:
         self._plain = plain
         # Spread over the whole set, so that every subject takes part however the set is ordered.
         self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, PROMPTS).round().astype(int)
-        self._painted: dict[Adapter, np.ndarray] = {}
-        self._embedded: dict[Adapter, Tensor] = {}
+        self._painted: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
+        self._embedded: WeakKeyDictionary[Adapter, Tensor] = WeakKeyDictionary()
         self._training_probes: dict[Path, DenoisingProbe] = {}
 
     @cached_property

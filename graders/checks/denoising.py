@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class DenoisingProbe:
 
     def __init__(self, painter: Painter, pictures: Pictures, seed: int = 0) -> None:
         self._painter = painter
-        self._measured: dict[Adapter, np.ndarray] = {}
+        self._measured: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
         pipeline, device = painter.pipeline, painter.device
         generator = torch.Generator("cpu").manual_seed(seed)
         steps = pipeline.scheduler.config.num_train_timesteps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,13 @@ from graders.exercise import HandIn
 from graders.fixtures import catalog
 
 
+@lru_cache(maxsize=1)
+def _bench(model: str, judge: str, device: str) -> Adaptation:
+    """Base model, judge and held-out pictures, which the hand-ins of a course have in common."""
+    style, plain = catalog.dataset("watercolor/held-out"), catalog.dataset("plain/held-out")
+    return Adaptation(model, judge, style, plain, device)
+
+
 class Studio:
     """Measurements of the adapters of one hand-in. Expensive parts are made when first needed."""
 
@@ -30,12 +37,10 @@ class Studio:
         self.thresholds = thresholds.load()
         self._shifts: dict[Adapter, StyleShift] = {}
 
-    @cached_property
+    @property
     def _adaptation(self) -> Adaptation:
-        style = catalog.dataset("watercolor/held-out")
-        plain = catalog.dataset("plain/held-out")
         parameters = self._hand_in.parameters
-        return Adaptation(parameters["MODEL"], parameters["JUDGE"], style, plain, parameters["DEVICE"])
+        return _bench(parameters["MODEL"], parameters["JUDGE"], parameters["DEVICE"])
 
     @property
     def painter(self) -> Painter:

@@ -26,6 +26,7 @@ def test_complete_curve(curve: object) -> None:
         (FALLING * 2, None),
         ([10 ** (i / 100) for i in range(300)], "loss-diverged"),
         ([0.1] * 300, "table-does-not-match"),
+        ([0.3 * 0.99**i for i in range(300)], "table-does-not-match"),
         ([-value for value in FALLING], "table-does-not-match"),
         ([], None),
         (["0.1"] * 300, None),

@@ -1,6 +1,10 @@
 """Hand-ins for exercise 3: wrong in different ways, and right in others."""
 
-from zoo import Submission, append, replace, rewrite, strip_solutions
+from graders.zoo import Submission, append, replace, rewrite, strip_solutions
+
+PARAMETERS = {"STEPS": 150}
+"""Half of what the exercise asks for: the style is learned in 100 steps, and the zoo is large."""
+TRAINED_IN = "train"
 
 TARGETS = 'target_modules=["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]'
 
@@ -198,7 +202,6 @@ for rank in RANKS:
 """
 
 RIGHT = [
-    Submission("the reference solution", ()),
     Submission(
         "α = 2r, recorded; saved with unet.save_lora_adapter; painted from memory; progress bar and warnings",
         (

@@ -1,0 +1,55 @@
+"""The zoo, graded for real: every hand-in gets the outcome that is known for it."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from graders.exercise import EXERCISES
+from graders.misconceptions import MISCONCEPTIONS
+from graders.zoo import Graded, Keeper, Submission, load
+
+CHECKOUT = Path(__file__).parents[2]
+PENS = {name: load(name, CHECKOUT) for name in EXERCISES}
+HAND_INS = [
+    pytest.param(name, submission, id=f"{name}: {submission.title}")
+    for name, pen in PENS.items()
+    for submission in pen.submissions
+]
+
+
+@pytest.fixture(scope="session")
+def graded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Future[Graded]]]:
+    """The hand-ins that this session tests, graded side by side."""
+    chosen = [item.callspec.params for item in request.session.items if "graded" in item.fixturenames]  # type: ignore[attr-defined]
+    keeper = Keeper(tmp_path_factory.mktemp("zoo"))
+    futures = {}
+    for name, pen in PENS.items():
+        of_this = [params["submission"] for params in chosen if params["exercise"] == name]
+        futures |= {(name, title): future for title, future in keeper.grade(pen, of_this).items()}
+    yield futures
+    keeper.close()
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("exercise", "submission"), HAND_INS)
+def test_gets_its_verdict(graded: dict[tuple[str, str], Future[Graded]], exercise: str, submission: Submission) -> None:
+    """Each check of each hand-in ends as it must, and a failed one names the misconception."""
+    false = graded[exercise, submission.title].result().false_verdicts
+    assert not false, "\n".join(false)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_titles_are_unique(exercise: str) -> None:
+    """No hand-in hides behind another one's name."""
+    titles = [submission.title for submission in PENS[exercise].submissions]
+    assert len(titles) == len(set(titles))
+
+
+def test_every_misconception_is_produced() -> None:
+    """Each misconception that feedback can name is named for at least one hand-in."""
+    produced = {slug for pen in PENS.values() for s in pen.submissions for slug in s.fails.values() if slug}
+    assert produced == set(MISCONCEPTIONS)
