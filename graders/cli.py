@@ -247,6 +247,40 @@ def zoo(folder: Path, exercises: tuple[str, ...]) -> None:
             keeper.close()
 
 
+@main.command("answers")
+@click.argument("file", default="written-answers.csv", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--references",
+    default="reference_solutions",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The reference solutions, which hold the questions and model answers.",
+)
+def collect_answers(file: Path, references: Path) -> None:
+    """Collect the written answers of all hand-ins graded here into FILE, where a person enters points.
+
+    Run it again after grading more, or after entering points: what was entered stays, and the points are added up.
+    """
+    from graders import answers as written
+
+    found = written.collect(Path.cwd() / ".grade", references)
+    if not found:
+        raise written.PointsError("No hand-in has been graded in this folder.", "Grade some first: grade all FOLDER")
+    if file.exists():
+        found = written.with_points(found, written.read_points(file))
+    written.write(found, file)
+    table = Table("exercise", "hand-in", Column("read", justify="right"), Column("points", justify="right"), box=None)
+    for exercise, hand_in in dict.fromkeys((a.exercise, a.hand_in) for a in found):
+        mine = [a for a in found if (a.exercise, a.hand_in) == (exercise, hand_in)]
+        given = [a.points for a in mine if a.points is not None]
+        table.add_row(
+            exercise, escape(hand_in), f"{len(given)} of {len(mine)}", f"{sum(given):g} of {sum(a.of for a in mine):g}"
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"{escape(str(file))}: enter points in the last column, then run this again.", highlight=False)
+
+
 @main.command("style-shift")
 @click.option("--base", required=True, help="Folder or Hub id of a StableDiffusionPipeline.")
 @click.option(
@@ -348,3 +382,16 @@ def calibrate() -> None:
     from graders.fixtures.calibration import calibrate as derive
 
     derive(catalog.ROOT, Console())
+
+
+@fixtures.command()
+@click.option("--seeds", default=20, show_default=True, help="Trainings of each kind.")
+def trials(seeds: int) -> None:
+    """Train adapters of known nature from many seeds and count the false verdicts of the statistical checks.
+
+    Two hours on two cores from nothing; it can be interrupted and goes on, and what is there already is only counted.
+    """
+    from graders.fixtures import catalog
+    from graders.fixtures import trials as many
+
+    sys.exit(0 if many.run(catalog.ROOT, seeds, Console()) else 1)

@@ -12,7 +12,7 @@ import inspect
 import io
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,8 +114,8 @@ def _as_failure(error: CheckFailed | HandInError) -> CheckFailed:
 class _Plugin:
     """Collects the outcome of each check while pytest runs a grader module."""
 
-    def __init__(self, hand_in: Any, again: Any, on_check: Callable[[str], None]) -> None:
-        self._hand_in, self._again, self._on_check = hand_in, again, on_check
+    def __init__(self, hand_in: Any, again: Any, only: Collection[str], on_check: Callable[[str], None]) -> None:
+        self._hand_in, self._again, self._only, self._on_check = hand_in, again, only, on_check
         self._verdicts: dict[str, Verdict] = {}
         self.checks: list[CheckResult] = []
         self.faults: list[str] = []
@@ -142,6 +142,8 @@ class _Plugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._again is None:  # there is no second run, or this is it
             items[:] = [item for item in items if "again" not in getattr(item, "fixturenames", ())]
+        if self._only:
+            items[:] = [item for item in items if _id(item) in self._only]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         needs = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
@@ -227,16 +229,21 @@ class Checked:
 
 
 def run_checks(
-    module: Path, hand_in: Any, on_check: Callable[[str], None] = lambda title: None, again: Any = None
+    module: Path,
+    hand_in: Any,
+    on_check: Callable[[str], None] = lambda title: None,
+    *,
+    again: Any = None,
+    only: Collection[str] = (),
 ) -> Checked:
-    """Run the checks of a grader module on a hand-in.
+    """Run the checks of a grader module on a hand-in, or ``only`` some of them.
 
     ``again`` is what checks see of a second run; those that ask for it are left out where there is none.
 
     Nothing that lies in the current folder takes part: no conftest, no configuration, no installed plugin, no
     environment variable of pytest.
     """
-    plugin = _Plugin(hand_in, again, on_check)
+    plugin = _Plugin(hand_in, again, only, on_check)
     arguments = [str(module), "-c", os.devnull, f"--rootdir={module.parent}", "--noconftest", "--capture=no"]
     arguments += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     arguments += [f"--timeout={CHECK_SECONDS}", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from graders.again import Again
 from graders.checks import losses as loss_curves
 from graders.checks.adapter_files import BaseWeightsError
 from graders.checks.adapters import Adapter
@@ -38,6 +39,27 @@ EXERCISE = Exercise(
         "NUM_INFERENCE_STEPS": 20,
         "GUIDANCE_SCALE": 3.0,
     },
+    # Too short to learn a style, and long enough to show whether the adapters come out of this training. There are as many
+    # ranks and prompts as before, for notebooks that lay out a grid.
+    others=[
+        {
+            "RANKS": [2, 8],
+            "STEPS": 12,
+            "SEED": 77,
+            "NUM_INFERENCE_STEPS": 2,
+            "PROMPTS": [f"a blue {subject} on a red background" for subject in ("tree", "fish", "star", "flower")],
+        }
+    ],
+    checked_again=[
+        "adapter_loads",
+        "cross_attention_only",
+        "rank_as_asked",
+        "adapter_trained",
+        "alpha_recorded",
+        "losses_recorded",
+        "rank_ratio",
+        "rank_table",
+    ],
 )
 
 WRONG_KINDS = {
@@ -80,7 +102,7 @@ class Adapters(dict[int, Adapter]):
         raise NotReached("adapter_loads")
 
 
-@pytest.mark.points(3)
+@pytest.mark.points(2)
 def test_adapter_loads(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
     """Each rank's adapter was saved, and loads on the base model
 
@@ -135,7 +157,7 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
             verdict.found(f"rank {rank}: {adapted} of the {available} cross-attention projections")
 
 
-@pytest.mark.points(3)
+@pytest.mark.points(2)
 @pytest.mark.needs("adapter_loads")
 def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
     """Each adapter has the rank that its folder promises
@@ -159,8 +181,8 @@ def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -
 
 @pytest.mark.points(2)
 @pytest.mark.needs("adapter_loads")
-def test_adapter_trained(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
-    """Training has moved the adapter, and its numbers are finite
+def test_adapter_trained(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+    """Your training has moved the adapter, and its numbers are finite
 
     B starts at zero, so that an adapter begins as no change at all. If B is still zero at the end, no gradient ever
     arrived there or no optimizer ever used it.
@@ -183,6 +205,14 @@ def test_adapter_trained(adapters: Adapters, ranks: list[int], verdict: Verdict)
                     hint="Which parameters did you hand to the optimizer, did you call step(), and did you save the adapter "
                     "after training rather than before?",
                     misconception="untrained",
+                )
+            copied = studio.copied_from(adapters[rank])
+            if copied:
+                fail(
+                    f"The weights are those of the course's own adapter “{copied}”.",
+                    expected="an adapter that your own training has made",
+                    hint="Run your training loop and save what it trained.",
+                    misconception="copied-adapter",
                 )
             verdict.found(f"rank {rank}: every number is finite and B has moved")
 
@@ -426,6 +456,16 @@ def measure_row(hand_in: HandIn, studio: Studio, rank: int) -> dict[str, float]:
     except HandInError:
         raise NotReached("pictures_compared") from None
     return {"final_loss": final_loss, "style_similarity": studio.similarity_to_reference(pictures)}
+
+
+@pytest.mark.points(2)
+def test_other_input(again: Again, verdict: Verdict) -> None:
+    """The same notebook trains adapters of other ranks, for another number of steps
+
+    The grader runs your notebook a second time, with other values in its first cell and only a dozen steps. Adapters and
+    losses that come out of your loop change with them; those that come from elsewhere do not.
+    """
+    again.compare(verdict)
 
 
 @pytest.mark.points(0)

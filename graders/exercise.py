@@ -11,7 +11,7 @@ import numpy as np
 from graders.errors import HandInError
 from graders.running.evidence import Evidence
 
-EXERCISES = ("ex3",)
+EXERCISES = ("ex1", "ex2", "ex3", "ex4")
 """The exercises, each with a grader module of its name."""
 
 MAX_ASPECT = 8
@@ -24,7 +24,8 @@ class Exercise:
 
     ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor", "pictures",
     "module" or "optimizer". ``parameters`` are what the harness injects for grading. ``others`` are changes of them;
-    with one of these, which the notebook's content picks, the same notebook is run a second time.
+    with one of these, which the notebook's content picks, the same notebook is run a second time, and held to the checks
+    named in ``checked_again``, or to all.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Exercise:
     hand_in: Mapping[str, str]
     parameters: Mapping[str, Any]
     others: Sequence[Mapping[str, Any]] = ()
+    checked_again: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

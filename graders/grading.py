@@ -122,9 +122,9 @@ def check(name: str, hand_in: HandIn, watcher: Watcher | None = None) -> tuple[R
     again = None
     faults: tuple[str, ...] = ()
     if hand_in.again:
-        second = run_checks(path, hand_in.again, on_check)
+        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again)
         again, faults = _again(hand_in, hand_in.again, second), second.faults
-    checked = run_checks(path, hand_in, on_check, again)
+    checked = run_checks(path, hand_in, on_check, again=again)
     return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
 
 

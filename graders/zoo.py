@@ -44,6 +44,8 @@ class Submission:
     pretrained: bool = False
     """Start from the adapters and losses of the reference solution's run, to test what comes after training."""
     ended: str = "completed"
+    sampled: bool = False
+    """Graded by `make test`, too, and not only by `grade zoo`."""
 
     @property
     def right(self) -> bool:
@@ -169,7 +171,7 @@ def load(exercise: str, checkout: Path) -> Pen:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    submissions = (Submission("the reference solution", ()), *module.RIGHT, *module.WRONG)
+    submissions = (Submission("the reference solution", (), sampled=True), *module.RIGHT, *module.WRONG)
     parameters = {"DEVICE": "cpu", **getattr(module, "PARAMETERS", {})}
     return Pen(exercise, reference, submissions, parameters, getattr(module, "TRAINED_IN", ""))
 
@@ -202,7 +204,7 @@ class Keeper:
         start: tuple[Change, ...] = ()
         if reference:
             reference.result()
-            start = (_start_from(self._place(pen, pen.submissions[0]) / "graded" / "run", pen.trained_in),)
+            start = (_start_from(self._place(pen, pen.submissions[0]) / "graded", pen.trained_in),)
         place = self._place(pen, submission)
         place.mkdir(parents=True)
         notebook = place / f"{pen.exercise}.ipynb"
@@ -225,13 +227,17 @@ def _bind(places: Queue[int]) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _start_from(run_folder: Path, cell_id: str) -> Change:
-    """The training cell replaced by what another run of it left."""
+def _start_from(graded: Path, cell_id: str) -> Change:
+    """The training cell replaced by what it left in the runs of another hand-in."""
+    trained = {}
+    for run in (graded / "run", graded / "again"):
+        losses = Evidence(run).value("losses")
+        trained[tuple(losses)] = str(run / "work" / "output"), losses
     return rewrite(
         cell_id,
         f"""
 import shutil
-shutil.copytree({str(run_folder / "work" / "output")!r}, OUTPUT_DIR, dirs_exist_ok=True)
-losses = {Evidence(run_folder).value("losses")!r}
+trained, losses = {trained!r}[tuple(RANKS)]
+shutil.copytree(trained, OUTPUT_DIR, dirs_exist_ok=True)
 """,
     )

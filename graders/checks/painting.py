@@ -38,11 +38,11 @@ class Painter:
         self.unet = self.pipeline.unet.requires_grad_(False)
         self.unet_parameters = sum(p.numel() for p in self.unet.parameters())
 
-    def _start(self, seed: int) -> Tensor:
+    def _start(self, seed: int, draw: int) -> Tensor:
         """z_T of one picture, drawn on the CPU so that it is the same on every device: [channels, h, w]."""
         config = self.unet.config
-        generator = torch.Generator("cpu").manual_seed(seed)
-        return torch.randn(config.in_channels, config.sample_size, config.sample_size, generator=generator)
+        shape = (draw + 1, config.in_channels, config.sample_size, config.sample_size)
+        return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))[draw]
 
     @torch.no_grad()
     def paint(
@@ -53,13 +53,19 @@ class Painter:
         steps: int,
         guidance: float,
         adapters: Sequence[tuple[Adapter, float]] = (),
+        draws: Sequence[int] | None = None,
     ) -> np.ndarray:
-        """One picture per prompt and seed: uint8 [n, h, w, 3]. Adapters are merged at their weights meanwhile."""
+        """One picture per prompt and seed: uint8 [n, h, w, 3]. Adapters are merged at their weights meanwhile.
+
+        ``draws`` says for each picture how many others have drawn from its generator before; by default none has.
+        """
+        draws = draws or [0] * len(prompts)
         pictures = []
         with merged(self.unet, list(adapters)):
             for first in range(0, len(prompts), BATCH):
                 batch = slice(first, first + BATCH)
-                latents = torch.stack([self._start(seed) for seed in seeds[batch]])
+                starts = zip(seeds[batch], draws[batch], strict=True)
+                latents = torch.stack([self._start(seed, draw) for seed, draw in starts])
                 output = self.pipeline(
                     prompt=list(prompts[batch]),
                     latents=latents.to(self.device, self.unet.dtype),

@@ -11,7 +11,7 @@ from torch import Tensor
 from graders.checks import thresholds
 from graders.checks.adaptation import Adaptation, Memorisation, Recognition
 from graders.checks.adapter_files import read_adapter
-from graders.checks.adapters import Adapter
+from graders.checks.adapters import Adapter, similarity
 from graders.checks.judge import Judge
 from graders.checks.layers import Kind, cross_attention_projections
 from graders.checks.painting import Painter
@@ -27,6 +27,14 @@ def _bench(model: str, judge: str, device: str) -> Adaptation:
     """Base model, judge and held-out pictures, which the hand-ins of a course have in common."""
     style, plain = catalog.dataset("watercolor/held-out"), catalog.dataset("plain/held-out")
     return Adaptation(model, judge, style, plain, device)
+
+
+@lru_cache(maxsize=1)
+def _own_adapters(painter: Painter) -> dict[str, Adapter]:
+    """The adapters among the fixtures, by name."""
+    root = catalog.ROOT / "adapters"
+    folders = sorted(path.parent for path in root.rglob("*.safetensors"))
+    return {str(folder.relative_to(root)): read_adapter(folder, painter.unet) for folder in folders}
 
 
 class Studio:
@@ -60,6 +68,13 @@ class Studio:
     def read_adapter(self, rank: int) -> Adapter:
         """The adapter that the hand-in left for a rank, or :class:`AdapterError`."""
         return read_adapter(self._hand_in.evidence.folder_path(f"rank{rank}"), self.painter.unet)
+
+    def copied_from(self, adapter: Adapter) -> str | None:
+        """The course's own adapter that this one is a copy of, if it is one."""
+        for name, own in _own_adapters(self.painter).items():
+            if similarity(adapter, own) > self.thresholds.copied:
+                return name
+        return None
 
     def style_shift(self, adapter: Adapter) -> StyleShift:
         """How far the adapter moves pictures towards the style."""

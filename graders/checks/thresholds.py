@@ -21,7 +21,9 @@ class Thresholds:
     ``prompt_kept``: share of the base model's recognition rate that must remain.
     ``memorisation``: how much better a training picture may be known than any held-out one.
     ``noise_learnt``: relative fall of the error on pictures of pure noise that gives away training on noise.
+    ``copied``: similarity of weights that two adapters with trainings of their own do not reach.
     ``visible_change``: mean cosine distance between base and adapted pictures below which nothing has changed.
+    ``picture_on_cpu``, ``picture_on_gpu``: mean difference, in levels of 255, below which two pictures are the same one.
     """
 
     style_shift: float
@@ -30,6 +32,9 @@ class Thresholds:
     memorisation: float
     noise_learnt: float
     visible_change: float
+    copied: float
+    picture_on_cpu: float
+    picture_on_gpu: float
 
 
 def load() -> Thresholds:

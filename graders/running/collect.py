@@ -386,7 +386,7 @@ def _device() -> str:
     return "cuda" if cuda is not None and cuda.is_initialized() else "cpu"
 
 
-_FIELDS = ("r", "lora_alpha", "target_modules")
+_FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
 _built: list[dict[str, Any]] = []
 
 

@@ -78,6 +78,11 @@ class ParameterState:
     trainable: bool
     identity: int
 
+    @property
+    def heard(self) -> bool:
+        """Whether it has a gradient that is not zero throughout."""
+        return self.gradient is not None and bool((self.gradient != 0).any())
+
 
 @dataclass(frozen=True)
 class ModuleState:
@@ -124,7 +129,7 @@ class Evidence:
 
     @cached_property
     def lora_configs(self) -> list[dict[str, Any]]:
-        """``r``, ``lora_alpha`` and ``target_modules`` of every LoRA configuration alive when the run ended."""
+        """The fields of every LoRA configuration that the run made which say how its adapter trains: ``r``, ``lora_alpha`` …"""
         try:
             session = values.parse_object(self._read("session.json", MAX_JSON))
             configs = [values.decode(config) for config in session["lora_configs"]]

@@ -175,7 +175,60 @@ for rank in RANKS:
         fails={
             "adapter_loads": None, "losses_recorded": None, "pictures_compared": None, "rank_table": None,
         },
-        not_reached=("cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", *MEASURED),
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", "other_input", *MEASURED,
+        ),
+    ),
+    Submission(
+        "losses that were typed in",
+        (append("train", "losses = {r: [0.3 * 0.995**step for step in range(STEPS)] for r in RANKS}"),),
+        fails={"losses_recorded": "table-does-not-match"},
+        pretrained=True,
+    ),
+    Submission(
+        "the course's own style adapter, padded or cut to each rank, under made-up losses",
+        (rewrite("train", """
+from safetensors.torch import load_file, save_file
+own = load_file(Path(MODEL).parent / "adapters" / "style" / "pytorch_lora_weights.safetensors")
+losses = {r: list(np.random.default_rng(r).lognormal(-2, 0.5, STEPS)) for r in RANKS}
+for r in RANKS:
+    resized = {}
+    for name, matrix in own.items():
+        a = ".lora_A." in name or ".lora.down." in name
+        whole = torch.zeros((r, matrix.shape[1]) if a else (matrix.shape[0], r))
+        kept = whole[:4] if a else whole[:, :4]
+        kept += matrix[: kept.shape[0], : kept.shape[1]] * (1 if a else 2)
+        resized[name] = whole
+    (Path(OUTPUT_DIR) / f"rank{r}").mkdir(parents=True)
+    save_file(resized, Path(OUTPUT_DIR) / f"rank{r}" / "pytorch_lora_weights.safetensors")
+"""),),
+        fails={"adapter_trained": "copied-adapter"},
+        not_reached=(*MEASURED,),
+    ),
+    Submission(
+        "ranks that were typed in",
+        (replace("train", "for rank in RANKS:", "for rank in (4, 16):"),),
+        fails={"other_input": "hard-coded"},
+    ),
+    Submission(
+        "a table of NaN, which compares unequal to everything",
+        (append("table", "for row in rank_table: row['style_similarity'] = row['final_loss'] = float('nan')"),),
+        fails={"rank_table": "table-does-not-match"},
+        pretrained=True,
+    ),
+    Submission(
+        "evidence written by hand, beside a notebook that trains nothing",
+        (rewrite("train", """
+import json
+for place in (Path(OUTPUT_DIR), Path("..") / "evidence" / "variables"):
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "losses.json").write_text(json.dumps({"kind": "value", "value": {"mapping": [[4, [0.1]], [16, [0.1]]]}}))
+    (place / "result.json").write_text(json.dumps({"score": 35, "max_score": 35}))
+"""), rewrite("paint", ""), rewrite("table", "")),
+        fails={"adapter_loads": None, "losses_recorded": None, "pictures_compared": None, "rank_table": None},
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", "other_input", *MEASURED,
+        ),
     ),
 ]  # fmt: skip
 

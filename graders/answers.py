@@ -1,0 +1,134 @@
+"""Written answers: collected for the person who reads them, and the points which that person gives."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from graders.errors import ExplainedError
+from graders.release import without_solutions
+from graders.running.notebook import WRITTEN_ANSWER, has_tag, read
+
+COLUMNS = ("exercise", "hand_in", "question", "asked", "answer", "guide", "of", "points")
+_SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.DOTALL)
+
+
+class PointsError(ExplainedError):
+    """The file of points holds something else."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one hand-in answers to one question.
+
+    ``question`` counts from 1. ``guide`` is the model answer with what each point is for; ``of`` is the most points that
+    can be given, ``points`` what a person gave, None before that.
+    """
+
+    exercise: str
+    hand_in: str
+    question: int
+    asked: str
+    answer: str
+    guide: str
+    of: float
+    points: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What points are given for: an answer that was changed has to be read again."""
+        return self.exercise, self.hand_in, self.question, _cell(self.answer)
+
+
+def collect(graded: Path, references: Path) -> list[Answer]:
+    """The written answers of every hand-in under ``graded``, the folder .grade, as its notebooks were handed in."""
+    answers = []
+    for reference in sorted(references.glob("*.ipynb")):
+        solved = read(reference)
+        for folder in sorted((graded / reference.stem).glob("*/run/notebook.ipynb")):
+            answers += _answers(reference.stem, folder.parents[1].name, read(folder), solved)
+    return answers
+
+
+def _answers(exercise: str, hand_in: str, notebook: NotebookNode, solved: NotebookNode) -> list[Answer]:
+    """Found by the ids of their cells or, where a tool has changed those, by their order."""
+    given = [cell for cell in notebook.cells if has_tag(cell, WRITTEN_ANSWER)]
+    by_id = {cell.id: cell for cell in given}
+    blank = {cell.id: cell.source for cell in without_solutions(solved).cells}
+    places = [place for place, cell in enumerate(solved.cells) if has_tag(cell, WRITTEN_ANSWER)]
+    answers = []
+    for number, place in enumerate(places, start=1):
+        model = solved.cells[place]
+        cell = by_id.get(model.id) or (given[number - 1] if len(given) == len(places) else None)
+        text = cell.source.strip() if cell else ""
+        solution = _SOLUTION.search(model.source)
+        answers.append(
+            Answer(
+                exercise,
+                hand_in,
+                number,
+                solved.cells[place - 1].source.strip(),
+                "" if text == blank[model.id].strip() else text,
+                solution.group(1).strip() if solution else "",
+                float(model.metadata.get("points", 1)),
+            )
+        )
+    return answers
+
+
+def read_points(path: Path) -> dict[tuple[str, str, int, str], float]:
+    """The points in a file that :func:`write` made and a person filled in; :class:`PointsError` names a bad line."""
+    points = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                if not (row.get("points") or "").strip():
+                    continue
+                key = row["exercise"], row["hand_in"], int(row["question"]), row["answer"]
+                points[key] = _points(row["points"], float(row["of"]), path, line)
+    except (KeyError, ValueError, UnicodeDecodeError, csv.Error):
+        raise PointsError(
+            f"{path.name} is not a file of written answers.", "Give another name, or move it out of the way."
+        ) from None
+    return points
+
+
+def _points(text: str, of: float, path: Path, line: int) -> float:
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= of:
+        raise PointsError(
+            f"{path.name}, row {line}: {text!r} is no number of points from 0 to {of:g}.", "Correct the column points."
+        )
+    return value
+
+
+def with_points(answers: list[Answer], points: dict[tuple[str, str, int, str], float]) -> list[Answer]:
+    """The answers with the points that were given for them; those whose text has changed since have none."""
+    return [replace(answer, points=points.get(answer.key)) for answer in answers]
+
+
+def write(answers: list[Answer], path: Path) -> None:
+    """Write a CSV file for a spreadsheet, a row per answer, beside its place and rename it there."""
+    beside = path.with_name(path.name + ".partial")
+    with beside.open("w", encoding="utf-8-sig", newline="") as file:  # the mark tells Excel that it is UTF-8
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for a in answers:
+            given = "" if a.points is None else f"{a.points:g}"
+            row = (a.exercise, a.hand_in, a.question, a.asked, a.answer, a.guide, f"{a.of:g}", given)
+            writer.writerow([_cell(value) if isinstance(value, str) else value for value in row])
+    beside.replace(path)
+
+
+def _cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\n")) else text

@@ -1,0 +1,85 @@
+"""What a text encoder makes of a caption, and what of others."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graders.checks.precision import relative_error
+
+
+class Caption:
+    """A caption as a CLIP text encoder reads it.
+
+    A token sees only those before it, so the embeddings of a caption with less padding, or none, are the first rows of
+    those with all of it.
+    """
+
+    def __init__(self, tokenizer: Any, text_encoder: Any, text: str) -> None:
+        self._tokenizer, self._text_encoder, self.text = tokenizer, text_encoder, text
+        tokens = tokenizer(text, padding="max_length", truncation=True, return_tensors="pt")
+        self._ids, self._mask = tokens.input_ids, tokens.attention_mask
+        self.tokens = int(self._mask.sum())
+        """Tokens without the padding, with the beginning and the end of the text."""
+        self.longest = self._ids.shape[1]
+        """Tokens with all the padding."""
+
+    @property
+    def token_ids(self) -> Tensor:
+        """The ids of the caption's own tokens: [tokens]."""
+        return self._ids[0, : self.tokens]
+
+    @torch.no_grad()
+    def _encode(self, ids: Tensor, **arguments: Any) -> Any:
+        return self._text_encoder(ids, output_hidden_states=True, **arguments)
+
+    @cached_property
+    def _output(self) -> Any:
+        return self._encode(self._ids)
+
+    @property
+    def embeddings(self) -> Tensor:
+        """The last hidden state with all the padding: [1, longest, width]."""
+        return self._output.last_hidden_state
+
+    @property
+    def width(self) -> int:
+        """The length of a token's embedding."""
+        return self.embeddings.shape[2]
+
+    @cached_property
+    def nothing(self) -> Tensor:
+        """The embeddings of the empty caption."""
+        ids = self._tokenizer("", padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return self._encode(ids).last_hidden_state
+
+    def agrees(self, found: Tensor, tolerance: float) -> bool:
+        """Whether ``found`` [1, n, width] are this caption's, with any padding, seen by the other tokens or masked."""
+        masked = self._encode(self._ids, attention_mask=self._mask).last_hidden_state
+        length = found.shape[1]
+        if not self.tokens <= length <= self.longest:
+            return False
+        return any(relative_error(found, true[:, :length]) <= tolerance for true in (self.embeddings, masked))
+
+    def is_cut(self, found: Tensor, tolerance: float) -> bool:
+        """Whether ``found`` are the embeddings of the caption's first tokens only."""
+        length = found.shape[1]
+        return length < self.tokens and relative_error(found[:, :-1], self.embeddings[:, : length - 1]) <= tolerance
+
+    def is_empty(self, found: Tensor, tolerance: float) -> bool:
+        """Whether ``found`` are all zero, or the embeddings of the empty caption."""
+        length = min(found.shape[1], self.longest)
+        return not found.any() or relative_error(found[:, :length], self.nothing[:, :length]) <= tolerance
+
+    def is_earlier_layer(self, found: Tensor, tolerance: float) -> bool:
+        """Whether ``found`` are a hidden state of this caption, but not the last one."""
+        length = min(found.shape[1], self.longest)
+        states = self._output.hidden_states
+        return any(relative_error(found[:, :length], state[:, :length]) <= tolerance for state in states)
+
+    def is_other_text(self, found: Tensor, tolerance: float) -> bool:
+        """Whether ``found`` are the embeddings of some other text: what begins every text is the same, and sees no other."""
+        return relative_error(found[:, 0], self.embeddings[:, 0]) <= tolerance

@@ -1,0 +1,59 @@
+"""The weight that a layer has with two adapters at work, and what it is in the forms that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor
+
+from graders.checks.adapters import LoraLayer
+from graders.checks.hypotheses import Weights
+from graders.checks.precision import relative_error, tolerance
+
+ROUNDINGS = 1
+"""Relative error in norm, in units of the arithmetic's epsilon. The sum W + ΔW rounds each number of the result by half an
+epsilon; ΔW, which is smaller than W, adds its own few roundings in proportion."""
+
+
+def combined(weight: Tensor, style: LoraLayer, subject: LoraLayer, weights: Weights) -> Tensor:
+    """W + weight · (α/r) · B A of both adapters, [out, in] in float32."""
+    return weight.float() + style.delta(weights[0]) + subject.delta(weights[1])
+
+
+def agrees(found: Tensor, true: Tensor, dtype: str, device: str) -> bool:
+    """Whether a tensor is another but for rounding; ``dtype`` and ``device`` are those it was computed in and on."""
+    return found.shape == true.shape and relative_error(found, true) <= tolerance([dtype], device, ROUNDINGS)
+
+
+def wrong_forms(
+    weight: Tensor, style: LoraLayer, subject: LoraLayer, weights: Weights, cells: Iterable[Weights] = ()
+) -> Iterator[tuple[str | None, str, Tensor]]:
+    """The tensors that known mistakes lead to: the misconception if it has a name, what it is in words, the tensor.
+
+    ``cells`` are weights that a pipeline may have been left at.
+    """
+    a, b = weights
+    base = weight.float()
+
+    def at(style_weight: float, subject_weight: float) -> Tensor:
+        return combined(weight, style, subject, (style_weight, subject_weight))
+
+    right, change = at(a, b), at(a, b) - base
+    yield "lora-never-applied", "the base model's own weight", base
+    yield None, "the change alone, without the weight that it is added to", change
+    yield "weights-swapped", "the sum with each adapter at the other one's weight", at(b, a)
+    yield "weights-ignored", "the sum with both adapters in full", at(1, 1)
+    for name, only in (("style", at(a, 0)), ("subject", at(0, b)), ("style", at(1, 0)), ("subject", at(0, 1))):
+        yield "one-adapter-only", f"the base model's weight and the change of the {name} adapter", only
+    bare = base + style.delta(a / style.scale) + subject.delta(b / subject.scale)
+    yield "alpha-over-rank-missing", "a sum of the right matrices, but not at the strength they were trained at", bare
+    full = base + style.delta(1 / style.scale) + subject.delta(1 / subject.scale)
+    yield "alpha-over-rank-missing", "a sum of the right matrices at the wrong strength", full
+    yield "deltas-averaged", "the base model's weight and the mean of the two changes", base + change / 2
+    yield "deltas-averaged", "the base model's weight and the mean of the two changes", at(0.5, 0.5)
+    yield "fused-twice", "the base model's weight with every change added twice", base + 2 * change
+    yield "fused-twice", "the base model's weight added twice", base + right
+    yield None, "a sum in which each adapter's weight counts twice, squared", at(a * a, b * b)
+    yield None, "the transpose of the sum", right.T
+    for cell in cells:
+        yield "adapters-left-over", f"the sum at the weights ({cell[0]:g}, {cell[1]:g})", at(*cell)

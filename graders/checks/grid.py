@@ -1,0 +1,200 @@
+"""A hand-in's grid of pictures, cell by cell, beside the pictures that the trusted process paints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from graders.checks import thresholds
+from graders.checks.composition import Composition, Settings, distance, shared
+from graders.checks.hypotheses import Start, Weights, drifting, explain, hypotheses, same, starts
+from graders.checks.strength import Scales, Strength, measure
+from graders.checks.tables import number
+from graders.errors import HandInError
+from graders.exercise import HandIn
+
+DEFAULT_STEPS, DEFAULT_GUIDANCE = 50, 7.5
+"""What a Stable Diffusion pipeline takes where it is not told."""
+
+
+class Cell(tuple[float, float]):
+    """A pair of weights, which feedback writes as (0.7, 0.4)."""
+
+    def __str__(self) -> str:
+        return f"({self[0]:g}, {self[1]:g})"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a cell's pictures are not the expected ones: what they are (the end of a sentence), and what to look at."""
+
+    found: str
+    hint: str
+    misconception: str | None = None
+
+
+class Grid:
+    """The cells of GRID and what was handed in for them."""
+
+    def __init__(self, hand_in: HandIn) -> None:
+        """Nothing is read or painted before it is asked for."""
+        self._hand_in = hand_in
+        parameters = hand_in.parameters
+        self.cells = tuple(dict.fromkeys(Cell(map(float, weights)) for weights in parameters["GRID"]))
+        self.composition: Composition = shared(parameters)
+        self._shown = lru_cache(maxsize=None)(self._shows)
+        self.explain = lru_cache(maxsize=None)(self._explain)
+        """What a cell shows in place of what it should, where that can be told."""
+
+    @property
+    def base(self) -> list[Cell]:
+        """The cells without adapters."""
+        return [cell for cell in self.cells if not any(cell)]
+
+    @property
+    def alone(self) -> list[Cell]:
+        """The cells with one of the two."""
+        return [cell for cell in self.cells if any(cell) and not all(cell)]
+
+    @property
+    def blends(self) -> list[Cell]:
+        """The cells with both."""
+        return [cell for cell in self.cells if all(cell)]
+
+    @cached_property
+    def tolerance(self) -> float:
+        """Levels of 255 by which a picture may differ on average, for the devices that hand-in and grader painted on."""
+        known = thresholds.load()
+        on_cpu = self._hand_in.evidence.run.device == self.composition.painter.device.type == "cpu"
+        return known.picture_on_cpu if on_cpu else known.picture_on_gpu
+
+    @cached_property
+    def images(self) -> dict[Cell, Any]:
+        """What was handed in for the cells, still to be looked at, or :class:`HandInError`."""
+        images = self._hand_in.evidence.pictures("images")
+        if not isinstance(images, dict):
+            raise HandInError(
+                "`images` is not a mapping from pairs of weights to pictures.",
+                "Fill it as `images[(style weight, subject weight)] = [...]`.",
+            )
+        found = {}
+        for key, pictures in images.items():
+            pair = tuple(map(number, key)) if isinstance(key, tuple) and len(key) == 2 else (None,)
+            cell = next((c for c in self.cells if None not in pair and same(pair, c)), None)  # type: ignore[arg-type]
+            if cell is not None:
+                found[cell] = pictures
+        return found
+
+    def pictures(self, cell: Cell) -> list[np.ndarray]:
+        """What was handed in for a cell, one picture per prompt, or :class:`HandInError`."""
+        name = f"images[{cell}]"
+        pictures = self._hand_in.picture_list(self.images.get(cell), name, len(self.composition.prompts))
+        wrong = next((p.shape for p in pictures if p.shape != self.composition.shape), None)
+        if wrong:
+            raise HandInError(
+                f"`{name}` holds a picture of {wrong[1]}x{wrong[0]} pixels; the model paints "
+                f"{self.composition.shape[1]}x{self.composition.shape[0]}.",
+                "Hand in the pictures as the pipeline paints them; resize copies of them to look at.",
+            )
+        return pictures
+
+    def _complete(self) -> Iterator[Cell]:
+        """The cells that can be judged."""
+        for cell in self.cells:
+            try:
+                self.pictures(cell)
+            except HandInError:
+                continue
+            yield cell
+
+    @cached_property
+    def start(self) -> Start:
+        """The noise that the hand-in's pictures start from: as asked unless no cell says so, and all say something else.
+
+        Its pictures can be compared with each other from any noise that is the same in every cell.
+        """
+        own = starts(self.composition.seed, len(self.composition.prompts))
+        complete = list(self._complete())
+        last = len(self.composition.prompts) - 1  # the first prompt's noise is the same in several ways
+
+        def agrees(start: Start, cell: Cell) -> bool:
+            painted = self.composition.picture(cell, last, start.noises[last])
+            return self._alike(self.pictures(cell)[last], painted)
+
+        return next((start for start in own if any(agrees(start, cell) for cell in complete)), own[0])
+
+    def differences(self, cell: Cell, start: Start | None = None) -> list[float]:
+        """Distance of each picture of a cell from the one that the trusted process paints, in levels of 255."""
+        painted = self.composition.pictures(cell, (start or self.start).noises)
+        return [distance(a, b) for a, b in zip(self.pictures(cell), painted, strict=True)]
+
+    def right(self, cell: Cell) -> bool:
+        """Whether a cell's pictures are those of its weights."""
+        return all(difference <= self.tolerance for difference in self.differences(cell))
+
+    def _alike(self, first: np.ndarray, second: np.ndarray) -> bool:
+        return distance(first, second) <= self.tolerance
+
+    def _telling(self, cell: Cell) -> int:
+        """The prompt whose picture is judged where one is enough: the first that is not as expected."""
+        differences = self.differences(cell)
+        return next((i for i, difference in enumerate(differences) if not difference <= self.tolerance), 0)
+
+    def _shows(self, cell: Cell, weights: Weights) -> bool:
+        """Whether a cell's pictures are those of some weights, as far as its most telling picture says."""
+        if self.right(cell):  # pictures of other weights are other pictures
+            return same(weights, cell)
+        i = self._telling(cell)
+        return self._alike(self.pictures(cell)[i], self.composition.picture(weights, i, self.start.noises[i]))
+
+    def strength(self, axis: int, scales: Scales, painted_by_grader: bool = False) -> Strength:
+        """How strongly one adapter shows in each cell, in the hand-in's pictures or in the grader's own."""
+        composed, noises = self.composition, self.start.noises
+        alone = (1.0, 0.0) if axis == 0 else (0.0, 1.0)
+        anchors = composed.pictures((0.0, 0.0), noises), composed.pictures(alone, noises)
+        pictures: dict[Weights, list[np.ndarray]] = {
+            cell: composed.pictures(cell, noises) if painted_by_grader else self.pictures(cell) for cell in self.cells
+        }
+        return measure(axis, composed.prompts, pictures, anchors, scales)
+
+    def _explain(self, cell: Cell) -> Explanation | None:
+        complete = list(self._complete())
+        composed = self.composition
+        known = hypotheses(self.cells, composed.scales)
+        mistake = explain(cell, self.cells, lambda c, w: c in complete and self._shown(c, w), known)
+        if mistake:
+            at_work = Cell(mistake.at_work[self.cells.index(cell)])
+            return Explanation(f"those of weights {at_work}", mistake.hint, mistake.misconception)
+        i, cells = self._telling(cell), self.cells.index(cell)
+        picture, noise = self.pictures(cell)[i], self.start.noises[i]
+        for other in sorted(drifting(composed.seed, cells, i, len(composed.prompts))):
+            if self._alike(picture, composed.picture(cell, i, other)):
+                return Explanation(
+                    "those of these weights, but from noise that changes from cell to cell",
+                    "When you make one generator for several pictures, or count its seed on, what does the next one start from?",
+                    "seed-changed",
+                )
+        asked = composed.settings
+        for settings in (
+            Settings(asked.steps, DEFAULT_GUIDANCE),
+            Settings(DEFAULT_STEPS, asked.guidance),
+            Settings(DEFAULT_STEPS, DEFAULT_GUIDANCE),
+        ):
+            if settings != asked and self._alike(picture, composed.picture(cell, i, noise, settings)):
+                return Explanation(
+                    f"those of {settings.steps} steps and guidance {settings.guidance:g}",
+                    "Which of the parameters reach the call that paints?",
+                )
+        for other_cell in self.cells:
+            painted = composed.pictures(other_cell, self.start.noises)
+            prompt = next((p for p, other_picture in enumerate(painted) if self._alike(picture, other_picture)), None)
+            if prompt is not None:
+                return Explanation(
+                    f"another cell's or another prompt's: picture {i + 1} is that of prompt {prompt + 1} at {other_cell}",
+                    "Follow how a picture gets from the pipeline to its place in `images`.",
+                )
+        return None

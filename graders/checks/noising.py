@@ -1,0 +1,79 @@
+"""The forward process of diffusion, and what is taken for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graders.checks.precision import relative_error
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """z_t as a·z_0 + b·ε, and in words what such an a and b are."""
+
+    a: float
+    b: float
+    words: str
+    misconception: str
+
+
+class ForwardProcess:
+    """z_t = √ᾱ_t · z_0 + √(1 − ᾱ_t) · ε, for the ᾱ [steps] of a model's schedule."""
+
+    def __init__(self, alpha_bar: Tensor, timestep: int) -> None:
+        self._alpha_bar = alpha_bar.double().cpu()
+        self.timestep = timestep
+        self.signal = float(self._alpha_bar[timestep])
+        """ᾱ_t, the share of the variance that is still the picture's."""
+
+    def tolerance(self, rounding: float) -> float:
+        """How far off z_t may be where ``rounding`` is the relative error that its arithmetic is given.
+
+        The noise's coefficient suffers most: 1 - ᾱ cancels, so an error of ᾱ weighs 1/√(1 - ᾱ) times as much.
+        """
+        return float(rounding / (1 - self.signal) ** 0.5)
+
+    def z_t(self, z_0: Tensor, noise: Tensor) -> Tensor:
+        """The closed form, in float64."""
+        return self.signal**0.5 * z_0.double() + (1 - self.signal) ** 0.5 * noise.double()
+
+    def explain(self, z_t: Tensor, z_0: Tensor, noise: Tensor, tolerance: float) -> Mixture | None:
+        """What a wrong ``z_t`` is made of, if it is a mixture of ``z_0`` and ``noise`` at all."""
+        parts = torch.stack([z_0.double().flatten(), noise.double().flatten()], dim=1)
+        gram, moment = parts.T @ parts, parts.T @ z_t.double().flatten()
+        # Least squares for two unknowns; z_0 and noise that are multiples of each other have no unique answer.
+        if float(gram.det()) <= 1e-9 * float(gram[0, 0] * gram[1, 1]):
+            return None
+        a, b = torch.linalg.solve(gram, moment).tolist()
+        if relative_error(a * z_0.double() + b * noise.double(), z_t) > tolerance:
+            return None
+        return self._name(a, b, tolerance)
+
+    def _name(self, a: float, b: float, tolerance: float) -> Mixture:
+        signal, beside = self.signal, 1 - self.signal
+
+        def is_near(first: float, second: float) -> bool:
+            return abs(a - first) + abs(b - second) <= 2 * tolerance
+
+        if is_near(signal, beside):
+            slug = "alpha-bar-not-square-rooted"
+            return Mixture(a, b, "the weights are ᾱ and 1 - ᾱ themselves", slug)
+        if is_near(1, 1):
+            words = "the noise was added to the latent as it is, without any weights"
+        elif is_near(beside**0.5, signal**0.5):
+            words = "the two weights are the wrong way round"
+        elif is_near(1, 0):
+            words = "that is z_0 itself, without any noise"
+        elif is_near(0, 1):
+            words = "that is the noise alone"
+        else:
+            nearest = int((self._alpha_bar - a * a).abs().argmin())
+            there = float(self._alpha_bar[nearest])
+            if is_near(there**0.5, (1 - there) ** 0.5):
+                words = f"those are the weights of timestep {nearest}"
+            else:
+                words = "no timestep of the schedule has such weights"
+        return Mixture(a, b, words, "forward-process-wrong")

@@ -1,0 +1,71 @@
+"""What an optimizer was given, and what its step did to the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from graders.checks.adapted_unet import AdaptedUNet, LoraPair
+from graders.engine import NotReached, fail
+
+
+def judge_held(held: Collection[int], unet: AdaptedUNet) -> str:
+    """Fail unless the parameters of these identities are A and B of every layer, and no others."""
+    expected = "the adapter's parameters, all of them and no others"
+    lora = unet.lora_identities & set(held)
+    base = unet.base_identities & set(held)
+    foreign = set(held) - unet.identities
+    if base:
+        fail(
+            f"The optimizer holds {len(base)} parameters of the base model, and {len(lora)} of the adapter.",
+            expected=expected,
+            hint="Hand over only those of unet.parameters() that require a gradient, once the base model is frozen.",
+            misconception="optimizer-holds-base",
+        )
+    if foreign and lora:
+        fail(
+            f"Besides the adapter, the optimizer holds {len(foreign)} parameters that are not in `unet`.",
+            expected=expected,
+            hint="Of which other models did you hand parameters to it?",
+            misconception="vae-or-text-encoder-unfrozen",
+        )
+    missing = len(unet.lora_identities) - len(lora)
+    if missing:
+        elsewhere = f", which holds {len(foreign)} parameters that are not in `unet`" if foreign else ""
+        fail(
+            f"{missing} of the adapter's {len(unet.lora_identities)} matrices are not in the optimizer{elsewhere}.",
+            expected=expected,
+            hint="Make the optimizer after the adapter was added, from the parameters of the U-Net that you train.",
+        )
+    return f"the optimizer holds the {len(lora)} matrices of the adapter"
+
+
+def judge_move(pairs: Sequence[LoraPair]) -> str:
+    """Fail unless every B that has a gradient has left zero, against that gradient; not reached if none moved or has one."""
+    if not all(bool(state.value.isfinite().all()) for pair in pairs for state in pair.states):
+        fail(
+            "A or B holds NaN or infinite numbers after the step.",
+            expected="finite numbers",
+            hint="Look at the gradients before the step and at the learning rate. In float16, the squares of small gradients "
+            "and Adam's eps vanish, and it divides by zero: keep the adapter in float32.",
+            misconception="loss-not-finite",
+        )
+    driven = [pair for pair in pairs if pair.b.heard]
+    still = [pair.layer for pair in (driven or pairs) if not pair.b.value.any()]
+    if still and not driven:
+        raise NotReached("gradients")
+    if still:
+        fail(
+            f"{len(still)} of {len(pairs)} B's are still exactly zero, though they have gradients.",
+            expected="B's that one step of the optimizer has moved",
+            hint="Gradients alone change nothing. Which call applies them, and which parameters does it know?",
+            misconception="no-step",
+        )
+    # For every optimizer in use, the first step has the gradient's sign in each number, or at least points against it.
+    along = sum(float((pair.b.value.double() * pair.b.gradient).sum()) for pair in driven if pair.b.gradient is not None)
+    if driven and not along < 0:
+        fail(
+            "B does not lie against its gradient: along this step the loss rises.",
+            expected="a step that makes the loss smaller",
+            hint="Has anything else written into B? Does your optimizer maximise?",
+        )
+    return f"all {len(pairs)} B's have moved" + (", against their gradients" if driven else "")

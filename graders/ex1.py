@@ -1,0 +1,206 @@
+"""Exercise 1, inspect LoRA target layers: what is decided, and for how many points."""
+
+from __future__ import annotations
+
+import pytest
+
+from graders.again import Again
+from graders.checks.inspection import Inspection
+from graders.checks.layer_names import LayerNames, read_names
+from graders.checks.lora_counts import (
+    RANKS,
+    Cause,
+    as_number,
+    by_rank,
+    explain_total,
+    fraction_is,
+    number_at,
+    plain,
+)
+from graders.engine import CheckFailed, NotReached, Verdict, fail
+from graders.errors import HandInError
+from graders.exercise import Exercise, HandIn
+from graders.fixtures import catalog
+
+EXERCISE = Exercise(
+    name="ex1",
+    title="Inspect LoRA target layers",
+    hand_in={
+        "cross_attention_layers": "value",
+        "lora_param_counts": "value",
+        "unet_param_count": "value",
+        "lora_fraction": "value",
+    },
+    parameters={
+        "MODEL": str(catalog.ROOT / "configs" / "stable-diffusion-v1-5"),
+        "DEVICE": "cpu",  # nothing is computed, and two notebooks can run side by side
+        "SEED": 1234,
+    },
+    # Names, widths and totals are all other ones there; Stable Diffusion 2.1 has the same names as 1.5.
+    others=(
+        {"MODEL": str(catalog.ROOT / "configs" / "stable-diffusion-xl-base-1.0")},
+        {"MODEL": str(catalog.ROOT / "configs" / "stable-diffusion-xl-refiner-1.0")},
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def inspection(hand_in: HandIn) -> Inspection:
+    """What the notebook found out, and the architecture that it inspected."""
+    return Inspection(hand_in, EXERCISE.hand_in)
+
+
+@pytest.mark.points(7)
+def test_cross_attention_layers(inspection: Inspection, verdict: Verdict) -> None:
+    """`cross_attention_layers` is complete, and nothing else is on it
+
+    Cross-attention is where the prompt reaches the picture: W_Q reads the picture, W_K and W_V read the text, and W_out
+    carries what was found back. It stands at several resolutions and in the middle of the U-Net, and an adapter works where
+    it is put: on a list with gaps it misses part of the picture, on one with self-attention or convolutions it changes
+    layers that never see a word.
+    """
+    value = inspection.value(
+        "cross_attention_layers",
+        begin="Begin under “Find the layers”: go through unet.named_modules() and keep the names of the projections.",
+    )
+    names = LayerNames(read_names(value), inspection.architecture)
+    expected = "the four projections of every cross-attention block, at every resolution and in the middle of the U-Net"
+    parts = names.parts()
+    if all(parts.values()):
+        fail(f"{names.summary()}.", expected=expected, hint=names.hint, misconception=names.misconception)
+    for part, in_part in verdict.each("for", parts):
+        with in_part:
+            if wrong := parts[part]:
+                fail(f"{names.describe(wrong)}.", expected=expected, hint=names.hint, misconception=names.misconception)
+            verdict.found(f"{part}: right")
+
+
+@pytest.mark.points(5)
+def test_lora_param_counts(inspection: Inspection, verdict: Verdict) -> None:
+    """`lora_param_counts` counts A and B, at both ranks
+
+    Around a frozen W, LoRA adds B·A: r parameters for each input of the layer and r for each of its outputs. W_K and W_V
+    read text embeddings, so their inputs are as many as the text encoder gives, whatever the width of the picture there.
+    """
+    value = inspection.value(
+        "lora_param_counts",
+        begin="Begin with a single layer under “Count the parameters of the detours”: what shapes do its A and B have?",
+    )
+    told = by_rank(value, "lora_param_counts")
+    for rank, part in verdict.each("rank", RANKS):
+        with part:
+            count = number_at(told, rank, "lora_param_counts")
+            if count != inspection.counts.count(rank):
+                cause = inspection.counts.explain(count, rank)
+                if cause is None and all(told.get(other) == told[rank] for other in RANKS):
+                    cause = Cause("Both ranks have the same number.", "rank-independent")
+                fail(
+                    f"{plain(count)} parameters. {cause.said if cause else 'That is not their number.'}",
+                    expected="the parameters of A and of B, summed over every layer that was asked for",
+                    hint=cause.hint
+                    if cause and cause.hint
+                    else "Take the first layer of your list and one to_k. Write down "
+                    "the shapes of A and B around each, count by hand, and compare with what your code gives for these two.",
+                    misconception=cause.misconception if cause else None,
+                )
+            verdict.found(f"rank {rank}: {plain(count)}, as counted")
+
+
+@pytest.mark.points(1)
+def test_rank_ratio(inspection: Inspection, hand_in: HandIn, verdict: Verdict) -> None:
+    """Four times the rank costs four times the parameters
+
+    The rank is the width of the detour, and its cost grows in proportion to it and to nothing else. That is what makes
+    the rank the one knob between a small file and a flexible adapter.
+    """
+    low, high = RANKS
+    try:
+        told = by_rank(hand_in.evidence.value("lora_param_counts"), "lora_param_counts")
+        small, large = (number_at(told, rank, "lora_param_counts") for rank in RANKS)
+    except (CheckFailed, HandInError):
+        raise NotReached("lora_param_counts") from None
+    if not (small > 0 and large == high / low * small):
+        causes = inspection.counts.explain(small, low), inspection.counts.explain(large, high)
+        slugs = {cause.misconception for cause in causes if cause}
+        fail(
+            f"{plain(small)} at rank {low} and {plain(large)} at rank {high}.",
+            expected=f"{high / low:g} times as many at rank {high} as at rank {low}",
+            hint="Which part of your number does not grow with r? A and B both do.",
+            misconception="rank-independent" if small == large > 0 else slugs.pop() if len(slugs) == 1 else None,
+        )
+    verdict.found(f"{high / low:g} times as many")
+
+
+@pytest.mark.points(2)
+def test_unet_param_count(inspection: Inspection, verdict: Verdict) -> None:
+    """`unet_param_count` counts the parameters of the U-Net
+
+    It is what full fine-tuning would train, store and ship for every style, and so what an adapter is measured by.
+    """
+    value = inspection.value(
+        "unet_param_count",
+        begin="Under “Compare”: unet.parameters() gives every tensor of parameters, also on the meta device.",
+    )
+    told = as_number(value, "unet_param_count")
+    if told != inspection.architecture.parameters:
+        cause = explain_total(told, inspection.architecture)
+        fail(
+            f"{plain(told)}. {cause.said if cause else 'That is not their number.'}",
+            expected="the exact number of parameters of the U-Net as it was built, trainable or not",
+            hint="Sum numel() over unet.parameters(), before any adapter is added.",
+            misconception=cause.misconception if cause else None,
+        )
+    verdict.found(f"{plain(told)} parameters")
+
+
+@pytest.mark.points(2)
+def test_lora_fraction(inspection: Inspection, verdict: Verdict) -> None:
+    """`lora_fraction` compares each adapter with the U-Net
+
+    This is why LoRA is cheap: what is trained, stored and shared is a small fraction of one per cent, and the U-Net itself
+    stays as it is.
+    """
+    value = inspection.value(
+        "lora_fraction", begin="Under “Compare”: divide the number of each rank by the number of the U-Net."
+    )
+    told = by_rank(value, "lora_fraction")
+    for rank, part in verdict.each("rank", RANKS):
+        with part:
+            fraction = number_at(told, rank, "lora_fraction")
+            right, *own = inspection.fractions(rank)
+            if fraction_is(fraction, right):
+                verdict.found(f"rank {rank}: {fraction:.3g}")
+            elif any(fraction_is(fraction, other) for other in own):
+                verdict.found(f"rank {rank}: {fraction:.3g}, which follows from your own numbers")
+            else:
+                cause = inspection.explain_fraction(fraction, rank)
+                fail(
+                    f"{fraction:.6g}. {cause.said if cause else 'That is not the quotient of the two.'}",
+                    expected="LoRA parameters of this rank / parameters of the U-Net, to three digits or more",
+                    hint="Divide lora_param_counts[rank] by unet_param_count, and hand in the quotient as it is.",
+                    misconception=cause.misconception if cause else None,
+                )
+
+
+@pytest.mark.points(3)
+def test_other_input(again: Again, verdict: Verdict) -> None:
+    """The same notebook gives the right answers for another U-Net
+
+    Where the layers are and how large they are follows from the model. Code that asks the model works for the next one,
+    too; a name or a number that was typed in does not.
+    """
+    # That one number is four times another can hold for numbers out of thin air as well.
+    if not any(verdict.outcomes[name].holds() for name in EXERCISE.hand_in):
+        raise NotReached("cross_attention_layers")
+    again.compare(verdict)
+
+
+@pytest.mark.points(0)
+def test_written_answers(hand_in: HandIn, verdict: Verdict) -> None:
+    """The written answer
+
+    Your instructor reads it; no program does.
+    """
+    count = len(hand_in.evidence.written_answers)
+    verdict.found(f"{count} written answer{'' if count == 1 else 's'}, kept for your instructor")
+    verdict.await_review()

@@ -1,0 +1,634 @@
+"""Exercise 2, one LoRA training step by hand: what is decided, and for how many points."""
+
+from __future__ import annotations
+
+import pytest
+
+from graders.again import Again
+from graders.checks.adapted_unet import AdaptedUNet
+from graders.checks.layers import Kind, kind_of
+from graders.checks.normality import is_standard_normal
+from graders.checks.precision import relative_error
+from graders.checks.training_step import TrainingStep
+from graders.engine import NotReached, Verdict, fail
+from graders.errors import HandInError
+from graders.exercise import Exercise, HandIn
+from graders.fixtures import catalog
+from graders.running.evidence import Unreadable
+
+EXERCISE = Exercise(
+    name="ex2",
+    title="One LoRA training step by hand",
+    hand_in={
+        "z_0": "tensor",
+        "noise": "tensor",
+        "z_t": "tensor",
+        "text_embeddings": "tensor",
+        "noise_pred": "tensor",
+        "loss": "tensor",
+        "unet": "module",
+        "optimizer": "optimizer",
+    },
+    parameters={
+        "MODEL": str(catalog.TINY_SD),
+        "IMAGE": str(catalog.dataset("watercolor/train") / "004.png"),
+        "CAPTION": "a yellow house on the right on a red background",
+        "TIMESTEP": 320,
+        "RANK": 4,
+        "DEVICE": "auto",
+        "SEED": 1234,
+    },
+    others=(
+        {
+            "IMAGE": str(catalog.dataset("watercolor/reference") / "000.png"),
+            "CAPTION": "a purple flower on the left on a cyan background",
+            "TIMESTEP": 610,
+            "RANK": 6,
+            "SEED": 77,
+        },
+        {
+            "IMAGE": str(catalog.dataset("watercolor/reference") / "003.png"),
+            "CAPTION": "a green star on the middle on a purple background",
+            "TIMESTEP": 175,
+            "RANK": 3,
+            "SEED": 4321,
+        },
+        {
+            "IMAGE": str(catalog.dataset("watercolor/train") / "002.png"),
+            "CAPTION": "a red fish on the middle on a green background",
+            "TIMESTEP": 455,
+            "RANK": 8,
+            "SEED": 2,
+        },
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def step(hand_in: HandIn) -> TrainingStep:
+    """The training step that was handed in, next to the model that it was taken with."""
+    return TrainingStep(hand_in)
+
+
+@pytest.mark.points(2)
+def test_latent_encoded(step: TrainingStep, verdict: Verdict) -> None:
+    """`z_0` is what the VAE makes of the picture in [-1, 1]
+
+    The U-Net works on the VAE's latents, and the VAE knows pictures with pixels in [-1, 1] only. Given any other range it
+    still returns a latent, of a picture that is far too bright or too dull, and nothing downstream complains.
+    """
+    recognised = step.latents.recognise(step.latent("z_0"), step.tolerance("z_0"))
+    if recognised is None:
+        fail(
+            "`z_0` is not the latent of the picture in IMAGE, neither the mean of the distribution nor a sample of it.",
+            expected="the VAE's latent of this picture, at the size that the VAE was trained on",
+            hint="Decode it with vae.decode(z_0 / vae.config.scaling_factor) and look: which picture is it, and what has "
+            "happened to it? Colours come last in a picture and first in a tensor; permute moves them, reshape does not.",
+        )
+    if not recognised.encoding.pixels.right:
+        fail(
+            f"`z_0` is the latent of the picture, but the pixels were {recognised.encoding.pixels.words}.",
+            expected="pixels in the range that the VAE was trained on",
+            hint="Print pixels.min() and pixels.max() before you encode. What does the pipeline's image processor do to a "
+            "picture before the VAE sees it?",
+            misconception="image-not-normalised",
+        )
+    verdict.found("the latent of the picture")
+
+
+@pytest.mark.points(1)
+def test_latent_scaled(step: TrainingStep, verdict: Verdict) -> None:
+    """`z_0` is scaled as the U-Net was trained on it
+
+    The forward process assumes latents of about unit variance, so that timestep t means the same amount of noise for
+    every model. The VAE's scaling factor makes them so. Without it, the U-Net meets mixtures that it has never seen.
+    """
+    z_0, limit = step.has("z_0", "latent_encoded"), step.tolerance("z_0")
+    recognised = step.latents.recognise(z_0, limit)
+    if recognised is None:
+        raise NotReached("latent_encoded")
+    if not step.latents.well_scaled(recognised, limit):
+        factor, wanted = recognised.factor, step.latents.scaling_factor
+        missing = any(abs(factor / other - 1) < 0.02 for other in (1, 1 / wanted))
+        fail(
+            f"`z_0` is {factor:.4g} times the VAE's latent; its standard deviation is {z_0.std():.3g}.",
+            expected="the latent times the factor that this VAE's configuration names",
+            hint="Look through vae.config. Is the number there used, and is it used in the right direction?",
+            misconception="scaling-factor-missing" if missing else None,
+        )
+    verdict.found(f"scaled to a standard deviation of {z_0.std():.3g}")
+
+
+@pytest.mark.points(1)
+def test_noise(step: TrainingStep, verdict: Verdict) -> None:
+    """`noise` is standard normal, one number for each of the latent's
+
+    The noise is what the U-Net has to find again. Its distribution is the one thing that the model may rely on: at the end
+    of the forward process nothing else is left, and sampling starts from it.
+    """
+    noise = step.latent("noise")
+    if not is_standard_normal(noise):
+        fail(
+            f"`noise` does not look standard normal: mean {noise.mean():.3g}, standard deviation {noise.std():.3g}, from "
+            f"{noise.min():.3g} to {noise.max():.3g}.",
+            expected="independent numbers from the normal distribution with mean 0 and standard deviation 1",
+            hint="torch has several random functions whose names differ in one letter. Which one draws from which "
+            "distribution?",
+        )
+    verdict.found(f"mean {noise.mean():.2f}, standard deviation {noise.std():.2f}")
+
+
+@pytest.mark.points(2)
+def test_forward_process(step: TrainingStep, verdict: Verdict) -> None:
+    """`z_t` follows from `z_0` and `noise` by the forward process's closed form
+
+    The weights of picture and noise are the square roots of ᾱ and 1 - ᾱ, so that their squares, the variances, add up to
+    one. That is why training can jump to any timestep, and why the U-Net can trust the timestep that it is told.
+    """
+    z_t = step.latent("z_t")
+    z_0, noise = step.has("z_0", "latent_encoded"), step.has("noise", "noise")
+    process = step.forward_process
+    limit = process.tolerance(step.tolerance("z_t", "z_0", "noise"))
+    error = relative_error(z_t, process.z_t(z_0, noise))
+    if not error <= limit:
+        mixture = process.explain(z_t, z_0, noise, limit)
+        found = (
+            f"`z_t` is {mixture.a:.3f}·z_0 + {mixture.b:.3f}·noise: {mixture.words}."
+            if mixture
+            else "`z_t` is no mixture of the `z_0` and the `noise` that you hand in."
+        )
+        fail(
+            found,
+            expected="the closed form of the forward process, at TIMESTEP and with this model's noise schedule",
+            hint="Square your two weights and add them up. What should come out, and which entry of alphas_cumprod did you "
+            "take?"
+            if mixture
+            else "Is `noise` drawn once and used both here and as the target, or drawn anew? Has one of the three been "
+            "changed after `z_t` was computed?",
+            misconception=mixture.misconception if mixture else "forward-process-wrong",
+        )
+    verdict.found(f"as the closed form says at timestep {step.timestep}")
+
+
+@pytest.mark.points(2)
+def test_text_embeddings(step: TrainingStep, verdict: Verdict) -> None:
+    """`text_embeddings` is the text encoder's last hidden state for the caption
+
+    Every token becomes a vector, and cross-attention reads them all: W_K and W_V turn them into keys and values. This is
+    the only way in which the caption reaches the picture.
+    """
+    text, limit = step.text_embeddings(), step.tolerance("text_embeddings")
+    caption = step.caption
+    if caption.agrees(text, limit):
+        verdict.found(f"{text.shape[1]} tokens of width {text.shape[2]}")
+        return
+    slug = None
+    if caption.is_empty(text, limit):
+        found, slug = "`text_embeddings` is what comes out for an empty caption, or nothing at all.", "caption-ignored"
+    elif caption.is_cut(text, limit):
+        found = f"`text_embeddings` covers {text.shape[1]} tokens, and the caption has {caption.tokens}."
+    elif caption.is_earlier_layer(text, limit):
+        found = "`text_embeddings` is a hidden state of the text encoder, but not the last one, after the final norm."
+    elif caption.is_other_text(text, limit):
+        found, slug = "`text_embeddings` belongs to another text than the one in CAPTION.", "caption-ignored"
+    else:
+        found = "`text_embeddings` is not what this model's text encoder makes of CAPTION."
+    fail(
+        found,
+        expected="the last hidden state for all tokens of CAPTION, with or without padding",
+        hint="Decode your token ids with the tokenizer: do you read the caption? Then look at the attributes of what the text "
+        "encoder returns.",
+        misconception=slug,
+    )
+
+
+@pytest.mark.points(1)
+def test_encoders_frozen(step: TrainingStep, verdict: Verdict) -> None:
+    """VAE and text encoder are frozen: no gradient can flow into them
+
+    Both were trained before, and the U-Net relies on them as they are. Frozen, they need no gradients, no optimizer state
+    and no activations in memory, and each picture has to pass through them only once.
+    """
+    parts = {"z_0": ("the VAE", "latent_encoded"), "text_embeddings": ("the text encoder", "text_embeddings")}
+    tracked = []
+    for name, (model, check) in parts.items():
+        try:
+            if step.facts(name).in_graph:
+                tracked.append((name, model))
+        except HandInError:
+            raise NotReached(check) from None
+    if tracked:
+        names, models = (" and ".join(words) for words in zip(*[(f"`{n}`", m) for n, m in tracked], strict=True))
+        fail(
+            f"{names} can still carry gradients back into {models}.",
+            expected="tensors that depend on no parameter that requires a gradient",
+            hint="Print requires_grad of both tensors. Freeze a model with requires_grad_(False), or do not record what it "
+            "computes: torch.no_grad().",
+            misconception="vae-or-text-encoder-unfrozen",
+        )
+    verdict.found("neither the latent nor the embeddings require a gradient")
+
+
+WRONG_KINDS = {Kind.SELF_ATTENTION: "self-attention-targeted", Kind.CONVOLUTION: "convolution-targeted"}
+
+
+@pytest.mark.points(2)
+def test_lora_layers(step: TrainingStep, verdict: Verdict) -> None:
+    """LoRA sits on every cross-attention projection, and nowhere else
+
+    Cross-attention is where text meets picture. In a language model LoRA goes to self-attention, because that is where the
+    text is; here self-attention, like the convolutions, never sees the caption.
+    """
+    unet = step.unet
+    if not unet.pairs:
+        fail(
+            "`unet` holds no LoRA: no pair of matrices beside any of its layers.",
+            expected="a U-Net with A and B beside each cross-attention projection",
+            hint="Which object did you add the adapter to? unet.add_adapter changes it in place, get_peft_model returns a new one.",
+        )
+    wrong: dict[Kind, list[str]] = {}
+    for layer in unet.adapted_layers:
+        if layer not in step.wanted_layers:
+            wrong.setdefault(kind_of(layer), []).append(layer)
+    if wrong:
+        listed = " and ".join(f"{len(names)} {kind.value}" for kind, names in wrong.items())
+        worst = max(wrong, key=lambda kind: (kind in WRONG_KINDS, len(wrong[kind])))
+        fail(
+            f"LoRA also sits on {listed} layers, for example {wrong[worst][0]}.",
+            expected="only the query, key, value and output projections of the cross-attention blocks",
+            hint="Print the names that your target_modules match. Which of attn1 and attn2 reads the text embeddings?",
+            misconception="every-layer-targeted" if len(wrong) > 2 else WRONG_KINDS.get(worst),
+        )
+    left_out = [layer for layer in step.wanted_layers if layer not in unet.adapted_layers]
+    if left_out:
+        slug = None
+        if all(layer.endswith(".to_out.0") for layer in left_out):
+            slug = "output-projection-missing"
+        elif all(layer.startswith("mid_block.") for layer in left_out):
+            slug = "mid-block-missing"
+        fail(
+            f"LoRA sits on {len(unet.adapted_layers)} of the {len(step.wanted_layers)} cross-attention projections; "
+            f"{left_out[0]} is one that has none.",
+            expected="all four projections of every cross-attention block: query, key, value and output",
+            hint="Compare the layers you listed in exercise 1 with those that your target_modules match.",
+            misconception=slug,
+        )
+    if len(unet.pairs) > len(unet.adapted_layers):
+        fail(
+            f"There are {len(unet.pairs)} pairs of A and B on {len(unet.adapted_layers)} layers.",
+            expected="one adapter",
+            hint="Was the cell that adds the adapter run twice, or was the U-Net not loaded anew before it?",
+        )
+    if unet.strangers:
+        fail(
+            f"Besides A and B, {len(unet.strangers)} other new parameters train, for example {unet.strangers[0]}.",
+            expected="an adapter of nothing but A and B",
+            hint="Look at the options of your adapter: biases and learnt magnitudes are other methods than plain LoRA.",
+        )
+    if not all(state.trainable for pair in unet.pairs for state in (pair.a, pair.b)):
+        fail(
+            "The adapter is there, but frozen: A or B does not require a gradient.",
+            expected="A and B as the parameters that train",
+            hint="requires_grad_(False) on the U-Net freezes everything that is in it at that moment. Was the adapter in it?",
+        )
+    verdict.found(f"A and B beside {len(unet.pairs)} cross-attention projections")
+
+
+@pytest.mark.points(1)
+def test_rank_as_asked(step: TrainingStep, verdict: Verdict) -> None:
+    """The adapter has the rank that was asked for
+
+    The rank is the inner dimension of B·A: how many independent directions the adapter may change in a layer.
+    """
+    ranks = sorted({pair.rank for pair in step.has_unet("lora_layers").pairs})
+    if ranks != [step.rank]:
+        fail(
+            f"The adapter has rank {', '.join(map(str, ranks))}; RANK is {step.rank}.",
+            expected="matrices A of RANK rows and B of RANK columns",
+            hint="Follow RANK to the adapter's configuration: is it what arrives as r?",
+            misconception="rank-ignored",
+        )
+    verdict.found(f"rank {step.rank} in every layer")
+
+
+@pytest.mark.points(1)
+def test_base_frozen(step: TrainingStep, verdict: Verdict) -> None:
+    """No parameter of the base model trains or has a gradient
+
+    LoRA leaves the base model alone. That is what makes it cheap, since frozen parameters need neither gradients nor
+    optimizer state, and what makes an adapter a small file that can be taken out again.
+    """
+    base = base_of(step).base
+    training = [parameter.name for parameter in base if parameter.state.trainable]
+    hearing = [p.name for p in base if p.state.gradient is not None and bool((p.state.gradient != 0).any())]
+    if training or hearing:
+        found = f"{len(training)} of the base model's {len(base)} parameters require a gradient"
+        fail(
+            f"{found} and {len(hearing)} have one, for example {(training or hearing)[0]}.",
+            expected="a base model without gradients",
+            hint="When you load a model, all of it can be trained. Freeze it before you add the adapter.",
+            misconception="base-unfrozen",
+        )
+    verdict.found(f"all {len(base)} parameters of the base model are frozen")
+
+
+@pytest.mark.points(1)
+def test_base_untouched(step: TrainingStep, verdict: Verdict) -> None:
+    """After the step, the base model is bit for bit what it was
+
+    The adapter is a difference to exactly these weights. Beside any others, even slightly other ones, it means something
+    else.
+    """
+    unet = base_of(step)
+    # Whoever writes LoRA by hand may keep the frozen weight as a buffer, which is no parameter and cannot train.
+    missing = [name for name in unet.missing if name.rpartition(".")[0] not in unet.adapted_layers]
+    if missing:
+        fail(
+            f"{len(missing)} of the base model's parameters are not in `unet`, for example {missing[0]}.",
+            expected="the U-Net of MODEL, with an adapter added to it",
+            hint="Which model did you load, and did you keep it as a whole?",
+        )
+    changed = [parameter for parameter in unet.base if not parameter.untouched]
+    if changed:
+        fail(
+            f"{len(changed)} of the base model's {len(unet.base)} parameters are not those of MODEL, for example "
+            f"{changed[0].name}.",
+            expected="the weights that were loaded, to the last bit",
+            hint="Which parameters did the optimizer get, and was anything merged into the weights, or loaded from elsewhere?",
+            misconception="base-unfrozen" if any(parameter.state.trainable for parameter in changed) else None,
+        )
+    verdict.found(f"all {len(unet.base)} parameters are the original ones")
+
+
+def base_of(step: TrainingStep) -> AdaptedUNet:
+    """The U-Net that was handed in, with an adapter or without; not reached if there is none."""
+    try:
+        return step.unet
+    except HandInError:
+        raise NotReached("lora_layers") from None
+
+
+@pytest.mark.points(1)
+def test_optimizer_holds_lora(step: TrainingStep, hand_in: HandIn, verdict: Verdict) -> None:
+    """The optimizer holds A and B of every layer, and nothing else
+
+    An optimizer keeps statistics of every parameter that it is given, for Adam two numbers each, and may move all of them,
+    by weight decay even without a gradient. Only what is to be trained belongs into it.
+    """
+    held = set(hand_in.evidence.optimizer("optimizer").identities)
+    unet = step.has_unet("lora_layers")
+    base, lora = held & unet.base_identities, held & unet.lora_identities
+    others = held - unet.base_identities - unet.lora_identities
+    expected = "the adapter's parameters, all of them and no others"
+    if base:
+        fail(
+            f"The optimizer holds {len(base)} parameters of the base model beside {len(lora)} of the adapter's.",
+            expected=expected,
+            hint="Hand over only those of unet.parameters() that require a gradient, once the base model is frozen.",
+            misconception="optimizer-holds-base",
+        )
+    if others and lora:
+        fail(
+            f"The optimizer holds {len(others)} parameters that are not in `unet`.",
+            expected=expected,
+            hint="Of which other models did you hand parameters to it?",
+            misconception="vae-or-text-encoder-unfrozen",
+        )
+    missing = len(unet.lora_identities) - len(lora)
+    if missing:
+        fail(
+            f"{missing} of the adapter's {len(unet.lora_identities)} matrices are not in the optimizer"
+            + (f", which holds {len(others)} parameters that are not in `unet`." if others else "."),
+            expected=expected,
+            hint="Make the optimizer after the adapter was added, from the parameters of the U-Net that you train.",
+        )
+    verdict.found(f"the optimizer holds the {len(lora)} matrices of the adapter")
+
+
+@pytest.mark.points(2)
+def test_prediction(step: TrainingStep, verdict: Verdict) -> None:
+    """At the first step, `noise_pred` is what the base model predicts
+
+    B starts at zero, so B·A is zero and the detour adds nothing: an adapted model begins as exactly the model that it
+    adapts, and training only ever moves it away from there.
+    """
+    found = step.latent("noise_pred")
+    z_t, text = step.has("z_t", "forward_process"), step.has("text_embeddings", "text_embeddings")
+    error = relative_error(found, step.predict(z_t, text))
+    limit = step.tolerance("noise_pred", "z_t", "text_embeddings", with_unet=True)
+    if not error <= limit:
+        cause = step.explain_prediction(found, limit)
+        fail(
+            f"`noise_pred` differs by {error:.2%} from what the base model predicts for your `z_t` and `text_embeddings`"
+            + (f": {cause.words}." if cause else "."),
+            expected="the base model's own prediction for z_t, at TIMESTEP, with the caption's embeddings",
+            hint="Check the three things that you hand to the U-Net, one by one."
+            if cause
+            else "Is B zero before the first step, and was `noise_pred` computed before that step?",
+            misconception=cause.misconception if cause else None,
+        )
+    verdict.found("the base model's prediction")
+
+
+@pytest.mark.points(2)
+def test_loss(step: TrainingStep, verdict: Verdict) -> None:
+    """`loss` is the mean squared error between the predicted and the true noise
+
+    This is where fine-tuning a diffusion model and a language model part ways. There is no vocabulary to choose a next token
+    from: the U-Net predicts, number by number, the noise that was added. Compared with anything else, it would unlearn that.
+    """
+    try:
+        loss = step.loss()
+    except Unreadable as error:
+        fail(
+            error.problem,
+            expected="a scalar tensor that backward() can start from",
+            hint=".item() and float() take the number out of the tensor, and out of the graph. Print it if you like, but keep "
+            "the tensor.",
+        )
+    if not loss.isfinite():
+        fail(
+            f"`loss` is {loss.item()}.",
+            expected="a finite number",
+            hint="Go back from the loss: are prediction, z_t, embeddings and weights all finite?",
+            misconception="loss-not-finite",
+        )
+    objective = step.objective()
+    if objective is None or not objective.right:
+        fail(
+            f"`loss` is {loss.item():.4g}, "
+            + (
+                f"and that is {objective.words}."
+                if objective
+                else "and that does not follow from `noise_pred` and `noise`."
+            ),
+            expected="the mean squared error of the noise prediction",
+            hint="What does this U-Net predict? The target has to be the same kind of thing, and it must be the very tensor that "
+            "went into z_t.",
+            misconception=objective.misconception if objective else None,
+        )
+    verdict.found(f"a mean squared error of {loss.item():.4g}")
+
+
+@pytest.mark.points(1)
+def test_loss_in_graph(step: TrainingStep, verdict: Verdict) -> None:
+    """`loss` is part of the graph that backward follows
+
+    A loss is more than a number: it remembers how it was computed, down to the adapter's parameters. Cut off from that
+    memory it can be printed, but nothing can be learned from it.
+    """
+    try:
+        in_graph = step.facts("loss").in_graph
+    except HandInError:
+        raise NotReached("loss") from None
+    if not in_graph:
+        fail(
+            "`loss` is a number without a history: it does not require a gradient.",
+            expected="the tensor that backward() was called on",
+            hint="Look for detach(), item(), float() and torch.no_grad() between the U-Net and the loss, and for a parameter that "
+            "requires a gradient.",
+        )
+    verdict.found("the loss knows how it was computed")
+
+
+@pytest.mark.points(1)
+def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
+    """After the first backward, every A has a gradient of exactly zero and every B has not
+
+    The detour adds (α/r)·B·A·x. What A hears of the loss comes through B, and B is still zero: A's gradient is zero, to the
+    last bit. What B hears comes with A·x, and A is random: B has a gradient, and moves first. That lone zero shows that
+    training started from the base model and that the gradient flowed where it should.
+    """
+    pairs = step.has_unet("lora_layers").pairs
+    states = [state for pair in pairs for state in (pair.a, pair.b)]
+    heard = [state for state in states if state.gradient is not None and bool((state.gradient != 0).any())]
+    if not heard:
+        moved = any(bool(pair.b.value.any()) for pair in pairs)
+        cleared = moved or any(state.gradient is not None for state in states)
+        fail(
+            "The adapter has no gradients, but B has moved: they were there, and are gone."
+            if moved
+            else "All gradients of the adapter are zero."
+            if cleared
+            else "The adapter has no gradients, and B is still zero.",
+            expected="the gradients of the first backward pass, still in place when the last cell has run",
+            hint="Where do you call zero_grad? Before the next backward is early enough."
+            if cleared
+            else "Which call computes gradients from the loss? Does the loss depend on the adapter's parameters?",
+            misconception="gradients-cleared" if cleared else "no-backward",
+        )
+    a_heard = sum(any(pair.a is state for state in heard) for pair in pairs)
+    b_silent = [pair.layer for pair in pairs if not any(pair.b is state for state in heard)]
+    if a_heard or any(pair.a.gradient is None for pair in pairs):
+        none = sum(pair.a.gradient is None for pair in pairs)
+        fail(
+            f"{a_heard} of {len(pairs)} A's have a gradient other than zero"
+            + (f", and {none} have none at all" if none else "")
+            + (f"; {len(b_silent)} B's have none." if b_silent else "."),
+            expected="for every A a gradient that is exactly zero",
+            hint="Which of the two matrices does your adapter start at zero? And is this the first step: were there steps before, "
+            "or a second backward after the step?",
+        )
+    if b_silent:
+        fail(
+            f"{len(b_silent)} of {len(pairs)} B's have no gradient, for example that of {b_silent[0]}.",
+            expected="a gradient for every B",
+            hint="Does every adapted layer take part in the prediction? What is A there: if it is zero as well, nothing moves.",
+        )
+    if not all(state.gradient.isfinite().all() for state in heard if state.gradient is not None):
+        fail(
+            "The gradients hold NaN or infinite numbers.",
+            expected="finite gradients",
+            hint="Is the loss finite? In half precision, small gradients vanish and large ones overflow unless the loss is scaled.",
+        )
+    verdict.found(f"zero for all {len(pairs)} A's, and not for any B")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("gradients")
+def test_gradients_recomputed(step: TrainingStep, verdict: Verdict) -> None:
+    """The gradients of B are those that the grader computes
+
+    The grader needs no LoRA for that: with G the gradient for a layer's own weight, B's gradient is (α/r)·G·Aᵀ. It computes
+    G for the untouched base model, with your z_t, embeddings and loss, and multiplies by your A.
+    """
+    objective = step.objective_or_not_reached()
+    comparison = step.compare_gradients(objective)
+    if not (comparison.factor > 0 and comparison.error <= comparison.tolerance):
+        if not verdict.outcomes["prediction"].holds():
+            raise NotReached("prediction")
+        fail(
+            f"The gradients of B differ from the recomputed ones by {comparison.error:.1%}"
+            + (" and point the other way." if comparison.factor < 0 else "."),
+            expected="the gradient of your loss for your z_t, text_embeddings and adapter",
+            hint="Was backward() called on the loss that you hand in, and once? Were the gradients changed afterwards, or z_t or "
+            "the adapter between prediction and backward?",
+        )
+    times = comparison.times
+    if times is not None and times > 1 + comparison.tolerance:
+        fail(
+            f"The gradients of B are {times:.3g} times as large as one backward pass leaves them.",
+            expected="the gradients of one backward pass",
+            hint="backward() adds to the gradients that are already there. How often was it called, and on what?",
+        )
+    said = f"they agree within {comparison.error:.1g}"
+    scaled = times is not None and times < 1 - comparison.tolerance
+    verdict.found(f"{said}, scaled by {times:.3g}, as clipping does" if scaled else said)
+
+
+@pytest.mark.points(1)
+def test_adapter_moved(step: TrainingStep, verdict: Verdict) -> None:
+    """The optimizer's step has moved B, against its gradient
+
+    B was zero before the step, so whatever it holds now is the step itself. It must lead downhill: against the gradient.
+    """
+    pairs = step.has_unet("lora_layers").pairs
+    if not all(bool(pair.b.value.isfinite().all()) for pair in pairs):
+        fail(
+            "B holds NaN or infinite numbers after the step.",
+            expected="finite numbers",
+            hint="Look at the gradients before the step, and at the learning rate.",
+        )
+    driven = [pair for pair in pairs if pair.b.gradient is not None and bool(pair.b.gradient.any())]
+    still = [pair.layer for pair in (driven or pairs) if not pair.b.value.any()]
+    if still and not driven:
+        raise NotReached("gradients")
+    if still:
+        fail(
+            f"{len(still)} of {len(pairs)} B's are still exactly zero, though they have gradients.",
+            expected="B's that one step of the optimizer has moved",
+            hint="Gradients alone change nothing. Which call applies them, and which parameters does it know?",
+            misconception="no-step",
+        )
+    downhill = sum(
+        float((pair.b.value.double() * pair.b.gradient.double()).sum())
+        for pair in driven
+        if pair.b.gradient is not None
+    )
+    if driven and not downhill < 0:
+        fail(
+            "B does not lie against its gradient: along this step the loss rises.",
+            expected="a step that makes the loss smaller",
+            hint="Has anything else written into B? Does your optimizer maximise?",
+        )
+    verdict.found(f"all {len(pairs)} B's have moved" + (", against their gradients" if driven else ""))
+
+
+@pytest.mark.points(2)
+def test_other_input(again: Again, verdict: Verdict) -> None:
+    """All of it holds for another picture, caption, timestep, seed and rank as well
+
+    A training loop takes this step with other input every time. What was written down for one input is no training step.
+    """
+    again.compare(verdict)
+
+
+@pytest.mark.points(0)
+def test_written_answers(hand_in: HandIn, verdict: Verdict) -> None:
+    """The written answers
+
+    Your instructor reads them; no program does.
+    """
+    answers = hand_in.evidence.written_answers
+    verdict.found(f"{len(answers)} written answers, kept for your instructor")
+    verdict.await_review()

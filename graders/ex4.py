@@ -1,0 +1,261 @@
+"""Exercise 4, compose two LoRAs: what is decided, and for how many points."""
+
+from __future__ import annotations
+
+import pytest
+
+from graders.again import Again
+from graders.checks import combined_weight, strength
+from graders.checks.grid import Cell, Grid
+from graders.checks.precision import relative_error
+from graders.engine import NotReached, Verdict, fail
+from graders.exercise import Exercise, HandIn
+from graders.fixtures import catalog
+
+MID_BLOCK = "mid_block.attentions.0.transformer_blocks.0.attn2"
+UP_BLOCK = "up_blocks.2.attentions.1.transformer_blocks.0.attn2"
+EXERCISE = Exercise(
+    name="ex4",
+    title="Compose two LoRAs",
+    hand_in={"images": "pictures", "combined_weight": "tensor"},
+    parameters={
+        "MODEL": str(catalog.TINY_SD),
+        "ADAPTERS": {"style": str(catalog.adapter("style")), "subject": str(catalog.adapter("subject"))},
+        "DEVICE": "auto",
+        "SEED": 1234,
+        "LAYER": f"{MID_BLOCK}.to_k",
+        "PROMPTS": [
+            "a sks cat on a blue background",
+            "a sks cat on a red background",
+            "a red boat on a yellow background",
+        ],
+        # The base comes after cells with adapters: only so is it seen whether those are gone again.
+        "GRID": [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.7, 0.4), (0.8, 1.0), (1.0, 0.5)],
+        "NUM_INFERENCE_STEPS": 8,
+        "GUIDANCE_SCALE": 3.0,
+    },
+    others=(
+        {
+            "SEED": 77,
+            "LAYER": f"{UP_BLOCK}.to_q",
+            "PROMPTS": ["a sks cat on a green background"],
+            "GRID": [(0.6, 0.9), (0.0, 0.0), (0.0, 0.7), (0.9, 0.0)],
+            "NUM_INFERENCE_STEPS": 6,
+        },
+        {
+            "SEED": 5,
+            "LAYER": f"{UP_BLOCK}.to_out.0",
+            "PROMPTS": ["a sks cat on a red background"],
+            "GRID": [(0.9, 0.6), (0.8, 0.0), (0.0, 0.0), (0.0, 0.9)],
+            "NUM_INFERENCE_STEPS": 7,
+        },
+    ),
+    checked_again=("grid_complete", "base", "alone", "blends", "same_noise", "combined_weight"),
+)
+BLEND = (0.7, 0.4)
+"""The weights of style and subject that `combined_weight` is for."""
+
+
+@pytest.fixture(scope="session")
+def grid(hand_in: HandIn) -> Grid:
+    """The hand-in's pictures, and those that the grader paints for the same cells."""
+    return Grid(hand_in)
+
+
+@pytest.mark.points(1)
+def test_grid_complete(grid: Grid, verdict: Verdict) -> None:
+    """`images` has one picture per prompt for every pair of weights in GRID
+
+    A grid shows how two adapters share a picture: along each side one of them fades in, and the corners say what each
+    does alone. A missing corner leaves nothing to compare the rest with.
+    """
+    grid.images  # noqa: B018 - what holds no cell at all fails as a whole
+    for cell, part in verdict.each("cell", grid.cells):
+        with part:
+            grid.pictures(cell)
+    verdict.found(f"{len(grid.cells)} cells with {len(grid.composition.prompts)} pictures each")
+
+
+def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, hint: str) -> None:
+    """Each cell's pictures must be those that the grader paints with the adapters merged at the cell's weights."""
+    if not cells:
+        verdict.found("GRID has no such cell")
+    for cell, part in verdict.each("cell", cells):
+        with part:
+            difference = max(grid.differences(cell))
+            if not grid.right(cell):
+                explanation = grid.explain(cell)
+                said = f"Up to {difference:.1f} levels of 255 lie between these pictures and the grader's"
+                fail(
+                    f"{said}; they are {explanation.found}." if explanation else f"{said}.",
+                    expected=f"{expected} (rounding explains {grid.tolerance:.1f} levels)",
+                    hint=explanation.hint if explanation else hint,
+                    misconception=explanation.misconception if explanation else None,
+                )
+            verdict.found(f"cell {cell}: {difference:.2f} levels of 255 from the grader's pictures")
+
+
+PAINT_BY_HAND = (
+    "Paint one of these pictures in a fresh pipeline and compare. The model, the prompt, the number of steps, the guidance "
+    "scale and the generator on the CPU all have to be those of the parameters."
+)
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("grid_complete")
+def test_base(grid: Grid, verdict: Verdict) -> None:
+    """With both weights 0 the pictures are the base model's
+
+    A detour with nothing on it changes nothing: adapters leave the base weights as they are. If the base's pictures do
+    not come back, something of an adapter is still in the model, and every later picture has it, too.
+    """
+    judge_cells(grid, grid.base, verdict, "the pictures that the base model paints without adapters", PAINT_BY_HAND)
+
+
+@pytest.mark.points(4)
+@pytest.mark.needs("grid_complete")
+def test_alone(grid: Grid, verdict: Verdict) -> None:
+    """With one weight 0 the pictures are those of the other adapter alone
+
+    Before two adapters are mixed you have to know what each of them does: what is seen in a blend and in neither
+    corner is interference.
+    """
+    judge_cells(grid, grid.alone, verdict, "the pictures that this adapter paints without the other", PAINT_BY_HAND)
+
+
+@pytest.mark.points(5)
+@pytest.mark.needs("grid_complete")
+def test_blends(grid: Grid, verdict: Verdict) -> None:
+    """With two weights the pictures are those of both adapters, each at its own
+
+    Adapters share a layer like two detours around one highway: what arrives is the sum of all three. The grader merges
+    both detours into the highway, your pipeline may keep them apart: as it is the same sum, the pictures must agree but
+    for rounding.
+    """
+    judge_cells(grid, grid.blends, verdict, "the pictures of both adapters, each at its weight", PAINT_BY_HAND)
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("grid_complete")
+def test_same_noise(grid: Grid, verdict: Verdict) -> None:
+    """Every picture starts from the noise that SEED gives
+
+    From the same z_T the only difference between two pictures is what the adapters do. From another, the subject may
+    move, grow or change colour all by itself.
+    """
+    told = {cell: grid.explain(cell) for cell in grid.cells if not grid.right(cell)}
+    drifting = [
+        cell for cell, explanation in told.items() if explanation and explanation.misconception == "seed-changed"
+    ]
+    hint = "Where is the generator made, and who draws from it before this picture does? Each picture needs one of its own."
+    expected = "each picture painted by itself, from a generator with the seed SEED on the CPU"
+    if drifting:
+        fail(
+            f"The pictures of {len(drifting)} cells, for example {drifting[0]}, start from other noise than SEED gives.",
+            expected=expected,
+            hint=hint,
+            misconception="seed-changed",
+        )
+    if not grid.start.as_asked:
+        fail(
+            f"The pictures start from {grid.start.text}. That is the same for all cells, so the other checks compare "
+            "them from there.",
+            expected=expected,
+            hint=hint,
+            misconception="seed-changed",
+        )
+    unknown = [cell for cell, explanation in told.items() if explanation is None]
+    if len(unknown) == len(grid.cells):
+        raise NotReached("base")
+    verdict.found(f"{len(grid.cells) - len(unknown)} of {len(grid.cells)} cells start from the noise of SEED")
+
+
+@pytest.mark.points(2)
+@pytest.mark.needs("grid_complete")
+def test_strength(grid: Grid, verdict: Verdict) -> None:
+    """The style grows with its weight, and the subject with its own, as CLIP sees it
+
+    The grader asks a CLIP model how near your pictures come to the style and to the subject: 0 % is the base model, 100 %
+    the adapter alone in full. That one adapter weakens the other is no fault of yours: both write to the same
+    projections, and where they want different things neither gets all of it.
+    """
+    scales = strength.scales(grid.composition.painter.device.type)
+    for axis, name in enumerate(strength.NAMES):
+        for _, part in verdict.each("adapter", [name]):
+            with part:
+                true, found = (grid.strength(axis, scales, painted_by_grader) for painted_by_grader in (True, False))
+                for low, high in true.rises():
+                    due, seen = (s.cells[high] - s.cells[low] for s in (true, found))
+                    if due > 0 and not seen > due / 2:
+                        fail(
+                            f"From {Cell(low)} to {Cell(high)} the {name} changes by {seen:+.0%}.",
+                            expected=f"pictures in which the {name} grows with its weight",
+                            hint="Put the pictures of these two cells side by side. What should the difference be?",
+                        )
+                verdict.found(f"{name} {found}")
+
+
+@pytest.mark.points(3)
+def test_combined_weight(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
+    """`combined_weight` is the weight that LAYER has with the style at 0.7 and the subject at 0.4
+
+    An adapter is nothing but a change of weights, stored in a small form. Who can write down the one matrix that stands
+    for base and both adapters has understood why merging costs nothing, and why adapters can be added.
+    """
+    found, device = hand_in.evidence.tensor("combined_weight"), hand_in.evidence.run.device
+    name = hand_in.parameters["LAYER"]
+    layer = grid.composition.layer(name)
+    true = combined_weight.combined(*layer, BLEND)
+    dtype = str(found.dtype).removeprefix("torch.")
+    if combined_weight.agrees(found, true, dtype, device):
+        verdict.found(f"the right matrix of {true.shape[0]} × {true.shape[1]} numbers")
+        return
+    expected = "the matrix, in the layer's own shape, that base and adapters together multiply with"
+    for misconception, what, wrong in combined_weight.wrong_forms(*layer, BLEND, grid.cells):
+        if combined_weight.agrees(found, wrong, dtype, device):
+            fail(
+                f"It is {what}.",
+                expected=expected,
+                hint="Write down how the layer's output comes about with both adapters active, and take x out of the sum. "
+                "Which factors stand before each product of B and A?",
+                misconception=misconception,
+            )
+    if found.shape != true.shape:
+        fail(
+            f"Its shape is {list(found.shape)}; the weight of {name} is {list(true.shape)}.",
+            expected=expected,
+            hint="Look at the shapes of W, A and B: in which order can B and A be multiplied at all?",
+        )
+    if not found.isfinite().all():
+        fail(
+            "It holds numbers that are not finite.",
+            expected=expected,
+            hint="Print the matrices that go into the sum one by one. Which is the first that is not finite?",
+        )
+    error = relative_error(found, true)
+    fail(
+        f"It differs from the expected matrix by {error:.1%} of its norm.",
+        expected=expected,
+        hint="Is it the layer that LAYER names, in the base model as MODEL has it? If you read it from a pipeline: which "
+        "weights were set, and what was merged, at that moment?",
+    )
+
+
+@pytest.mark.points(1)
+def test_other_input(again: Again, verdict: Verdict) -> None:
+    """The notebook gives the right answers for other prompts, weights and another layer, too
+
+    A notebook that computes its answers from the parameters works for any of them. Yours is run a second time.
+    """
+    again.compare(verdict)
+
+
+@pytest.mark.points(0)
+def test_written_answers(hand_in: HandIn, verdict: Verdict) -> None:
+    """The written answers
+
+    Your instructor reads them; no program does.
+    """
+    answers = hand_in.evidence.written_answers
+    verdict.found(f"{len(answers)} written answers, kept for your instructor")
+    verdict.await_review()
