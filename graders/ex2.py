@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from graders.again import Again
+from graders.checks import lora_gradients, optimizer_step, placement
 from graders.checks.adapted_unet import AdaptedUNet
-from graders.checks.layers import Kind, kind_of
 from graders.checks.normality import is_standard_normal
 from graders.checks.precision import relative_error
 from graders.checks.training_step import TrainingStep
@@ -177,28 +177,17 @@ def test_text_embeddings(step: TrainingStep, verdict: Verdict) -> None:
     Every token becomes a vector, and cross-attention reads them all: W_K and W_V turn them into keys and values. This is
     the only way in which the caption reaches the picture.
     """
-    text, limit = step.text_embeddings(), step.tolerance("text_embeddings")
-    caption = step.caption
+    text, limit, caption = step.text_embeddings(), step.tolerance("text_embeddings"), step.caption
     if caption.agrees(text, limit):
         verdict.found(f"{text.shape[1]} tokens of width {text.shape[2]}")
         return
-    slug = None
-    if caption.is_empty(text, limit):
-        found, slug = "`text_embeddings` is what comes out for an empty caption, or nothing at all.", "caption-ignored"
-    elif caption.is_cut(text, limit):
-        found = f"`text_embeddings` covers {text.shape[1]} tokens, and the caption has {caption.tokens}."
-    elif caption.is_earlier_layer(text, limit):
-        found = "`text_embeddings` is a hidden state of the text encoder, but not the last one, after the final norm."
-    elif caption.is_other_text(text, limit):
-        found, slug = "`text_embeddings` belongs to another text than the one in CAPTION.", "caption-ignored"
-    else:
-        found = "`text_embeddings` is not what this model's text encoder makes of CAPTION."
+    cause = caption.explain(text, limit)
     fail(
-        found,
+        f"`text_embeddings` {cause.words if cause else 'is not what this text encoder makes of CAPTION'}.",
         expected="the last hidden state for all tokens of CAPTION, with or without padding",
         hint="Decode your token ids with the tokenizer: do you read the caption? Then look at the attributes of what the text "
         "encoder returns.",
-        misconception=slug,
+        misconception=cause.misconception if cause else None,
     )
 
 
@@ -229,9 +218,6 @@ def test_encoders_frozen(step: TrainingStep, verdict: Verdict) -> None:
     verdict.found("neither the latent nor the embeddings require a gradient")
 
 
-WRONG_KINDS = {Kind.SELF_ATTENTION: "self-attention-targeted", Kind.CONVOLUTION: "convolution-targeted"}
-
-
 @pytest.mark.points(2)
 def test_lora_layers(step: TrainingStep, verdict: Verdict) -> None:
     """LoRA sits on every cross-attention projection, and nowhere else
@@ -239,59 +225,7 @@ def test_lora_layers(step: TrainingStep, verdict: Verdict) -> None:
     Cross-attention is where text meets picture. In a language model LoRA goes to self-attention, because that is where the
     text is; here self-attention, like the convolutions, never sees the caption.
     """
-    unet = step.unet
-    if not unet.pairs:
-        fail(
-            "`unet` holds no LoRA: no pair of matrices beside any of its layers.",
-            expected="a U-Net with A and B beside each cross-attention projection",
-            hint="Which object did you add the adapter to? unet.add_adapter changes it in place, get_peft_model returns a new one.",
-        )
-    wrong: dict[Kind, list[str]] = {}
-    for layer in unet.adapted_layers:
-        if layer not in step.wanted_layers:
-            wrong.setdefault(kind_of(layer), []).append(layer)
-    if wrong:
-        listed = " and ".join(f"{len(names)} {kind.value}" for kind, names in wrong.items())
-        worst = max(wrong, key=lambda kind: (kind in WRONG_KINDS, len(wrong[kind])))
-        fail(
-            f"LoRA also sits on {listed} layers, for example {wrong[worst][0]}.",
-            expected="only the query, key, value and output projections of the cross-attention blocks",
-            hint="Print the names that your target_modules match. Which of attn1 and attn2 reads the text embeddings?",
-            misconception="every-layer-targeted" if len(wrong) > 2 else WRONG_KINDS.get(worst),
-        )
-    left_out = [layer for layer in step.wanted_layers if layer not in unet.adapted_layers]
-    if left_out:
-        slug = None
-        if all(layer.endswith(".to_out.0") for layer in left_out):
-            slug = "output-projection-missing"
-        elif all(layer.startswith("mid_block.") for layer in left_out):
-            slug = "mid-block-missing"
-        fail(
-            f"LoRA sits on {len(unet.adapted_layers)} of the {len(step.wanted_layers)} cross-attention projections; "
-            f"{left_out[0]} is one that has none.",
-            expected="all four projections of every cross-attention block: query, key, value and output",
-            hint="Compare the layers you listed in exercise 1 with those that your target_modules match.",
-            misconception=slug,
-        )
-    if len(unet.pairs) > len(unet.adapted_layers):
-        fail(
-            f"There are {len(unet.pairs)} pairs of A and B on {len(unet.adapted_layers)} layers.",
-            expected="one adapter",
-            hint="Was the cell that adds the adapter run twice, or was the U-Net not loaded anew before it?",
-        )
-    if unet.strangers:
-        fail(
-            f"Besides A and B, {len(unet.strangers)} other new parameters train, for example {unet.strangers[0]}.",
-            expected="an adapter of nothing but A and B",
-            hint="Look at the options of your adapter: biases and learnt magnitudes are other methods than plain LoRA.",
-        )
-    if not all(state.trainable for pair in unet.pairs for state in (pair.a, pair.b)):
-        fail(
-            "The adapter is there, but frozen: A or B does not require a gradient.",
-            expected="A and B as the parameters that train",
-            hint="requires_grad_(False) on the U-Net freezes everything that is in it at that moment. Was the adapter in it?",
-        )
-    verdict.found(f"A and B beside {len(unet.pairs)} cross-attention projections")
+    verdict.found(placement.judge(step.unet, step.wanted_layers))
 
 
 @pytest.mark.points(1)
@@ -375,34 +309,8 @@ def test_optimizer_holds_lora(step: TrainingStep, hand_in: HandIn, verdict: Verd
     An optimizer keeps statistics of every parameter that it is given, for Adam two numbers each, and may move all of them,
     by weight decay even without a gradient. Only what is to be trained belongs into it.
     """
-    held = set(hand_in.evidence.optimizer("optimizer").identities)
-    unet = step.has_unet("lora_layers")
-    base, lora = held & unet.base_identities, held & unet.lora_identities
-    others = held - unet.base_identities - unet.lora_identities
-    expected = "the adapter's parameters, all of them and no others"
-    if base:
-        fail(
-            f"The optimizer holds {len(base)} parameters of the base model beside {len(lora)} of the adapter's.",
-            expected=expected,
-            hint="Hand over only those of unet.parameters() that require a gradient, once the base model is frozen.",
-            misconception="optimizer-holds-base",
-        )
-    if others and lora:
-        fail(
-            f"The optimizer holds {len(others)} parameters that are not in `unet`.",
-            expected=expected,
-            hint="Of which other models did you hand parameters to it?",
-            misconception="vae-or-text-encoder-unfrozen",
-        )
-    missing = len(unet.lora_identities) - len(lora)
-    if missing:
-        fail(
-            f"{missing} of the adapter's {len(unet.lora_identities)} matrices are not in the optimizer"
-            + (f", which holds {len(others)} parameters that are not in `unet`." if others else "."),
-            expected=expected,
-            hint="Make the optimizer after the adapter was added, from the parameters of the U-Net that you train.",
-        )
-    verdict.found(f"the optimizer holds the {len(lora)} matrices of the adapter")
+    held = hand_in.evidence.optimizer("optimizer").identities
+    verdict.found(optimizer_step.judge_held(held, step.has_unet("lora_layers")))
 
 
 @pytest.mark.points(2)
@@ -485,8 +393,8 @@ def test_loss_in_graph(step: TrainingStep, verdict: Verdict) -> None:
         fail(
             "`loss` is a number without a history: it does not require a gradient.",
             expected="the tensor that backward() was called on",
-            hint="Look for detach(), item(), float() and torch.no_grad() between the U-Net and the loss, and for a parameter that "
-            "requires a gradient.",
+            hint="Look for detach(), item(), float() and torch.no_grad() between the U-Net and the loss. Does any parameter "
+            "require a gradient?",
         )
     verdict.found("the loss knows how it was computed")
 
@@ -500,48 +408,12 @@ def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
     training started from the base model and that the gradient flowed where it should.
     """
     pairs = step.has_unet("lora_layers").pairs
-    states = [state for pair in pairs for state in (pair.a, pair.b)]
-    heard = [state for state in states if state.gradient is not None and bool((state.gradient != 0).any())]
-    if not heard:
-        moved = any(bool(pair.b.value.any()) for pair in pairs)
-        cleared = moved or any(state.gradient is not None for state in states)
-        fail(
-            "The adapter has no gradients, but B has moved: they were there, and are gone."
-            if moved
-            else "All gradients of the adapter are zero."
-            if cleared
-            else "The adapter has no gradients, and B is still zero.",
-            expected="the gradients of the first backward pass, still in place when the last cell has run",
-            hint="Where do you call zero_grad? Before the next backward is early enough."
-            if cleared
-            else "Which call computes gradients from the loss? Does the loss depend on the adapter's parameters?",
-            misconception="gradients-cleared" if cleared else "no-backward",
-        )
-    a_heard = sum(any(pair.a is state for state in heard) for pair in pairs)
-    b_silent = [pair.layer for pair in pairs if not any(pair.b is state for state in heard)]
-    if a_heard or any(pair.a.gradient is None for pair in pairs):
-        none = sum(pair.a.gradient is None for pair in pairs)
-        fail(
-            f"{a_heard} of {len(pairs)} A's have a gradient other than zero"
-            + (f", and {none} have none at all" if none else "")
-            + (f"; {len(b_silent)} B's have none." if b_silent else "."),
-            expected="for every A a gradient that is exactly zero",
-            hint="Which of the two matrices does your adapter start at zero? And is this the first step: were there steps before, "
-            "or a second backward after the step?",
-        )
-    if b_silent:
-        fail(
-            f"{len(b_silent)} of {len(pairs)} B's have no gradient, for example that of {b_silent[0]}.",
-            expected="a gradient for every B",
-            hint="Does every adapted layer take part in the prediction? What is A there: if it is zero as well, nothing moves.",
-        )
-    if not all(state.gradient.isfinite().all() for state in heard if state.gradient is not None):
-        fail(
-            "The gradients hold NaN or infinite numbers.",
-            expected="finite gradients",
-            hint="Is the loss finite? In half precision, small gradients vanish and large ones overflow unless the loss is scaled.",
-        )
-    verdict.found(f"zero for all {len(pairs)} A's, and not for any B")
+    if lora_gradients.all_zero(pairs):  # as they must be where the U-Net has nothing to read
+        if not step.has("text_embeddings", "text_embeddings").any():
+            raise NotReached("text_embeddings")
+        if not verdict.outcomes["prediction"].holds():
+            raise NotReached("prediction")
+    verdict.found(lora_gradients.judge_first(pairs))
 
 
 @pytest.mark.points(1)
@@ -582,36 +454,7 @@ def test_adapter_moved(step: TrainingStep, verdict: Verdict) -> None:
 
     B was zero before the step, so whatever it holds now is the step itself. It must lead downhill: against the gradient.
     """
-    pairs = step.has_unet("lora_layers").pairs
-    if not all(bool(pair.b.value.isfinite().all()) for pair in pairs):
-        fail(
-            "B holds NaN or infinite numbers after the step.",
-            expected="finite numbers",
-            hint="Look at the gradients before the step, and at the learning rate.",
-        )
-    driven = [pair for pair in pairs if pair.b.gradient is not None and bool(pair.b.gradient.any())]
-    still = [pair.layer for pair in (driven or pairs) if not pair.b.value.any()]
-    if still and not driven:
-        raise NotReached("gradients")
-    if still:
-        fail(
-            f"{len(still)} of {len(pairs)} B's are still exactly zero, though they have gradients.",
-            expected="B's that one step of the optimizer has moved",
-            hint="Gradients alone change nothing. Which call applies them, and which parameters does it know?",
-            misconception="no-step",
-        )
-    downhill = sum(
-        float((pair.b.value.double() * pair.b.gradient.double()).sum())
-        for pair in driven
-        if pair.b.gradient is not None
-    )
-    if driven and not downhill < 0:
-        fail(
-            "B does not lie against its gradient: along this step the loss rises.",
-            expected="a step that makes the loss smaller",
-            hint="Has anything else written into B? Does your optimizer maximise?",
-        )
-    verdict.found(f"all {len(pairs)} B's have moved" + (", against their gradients" if driven else ""))
+    verdict.found(optimizer_step.judge_move(step.has_unet("lora_layers").pairs))
 
 
 @pytest.mark.points(2)

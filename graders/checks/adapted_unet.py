@@ -18,6 +18,11 @@ _ROLE = re.compile(r"(?:^|_)(?:(a|down)|(b|up))(?:_|$)", re.IGNORECASE)
 _ADDED = re.compile(r"lora|adapter|magnitude", re.IGNORECASE)
 
 
+def has_gradient(state: ParameterState) -> bool:
+    """Whether a parameter has a gradient that is not zero throughout."""
+    return state.gradient is not None and bool((state.gradient.double() != 0).any())
+
+
 @dataclass(frozen=True, eq=False)
 class LoraPair:
     """A and B of one layer. ``transposed`` says of each that it is kept as [in, r] or [r, out]."""
@@ -63,8 +68,8 @@ class BaseParameter:
         value = self.state.value
         if value.shape != self.original.shape or not is_float(value):
             return False
-        ways = (self.original, self.original.half(), self.original.bfloat16())
-        return any(torch.equal(_bits(way.to(value.dtype)), _bits(value)) for way in ways)
+        ways = (self.original.dtype, torch.float16, torch.bfloat16)
+        return any(torch.equal(_bits(self.original.to(way).to(value.dtype)), _bits(value)) for way in ways)
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graders.checks.causes import Cause
 from graders.checks.precision import relative_error
 
 
@@ -64,22 +65,20 @@ class Caption:
             return False
         return any(relative_error(found, true[:, :length]) <= tolerance for true in (self.embeddings, masked))
 
-    def is_cut(self, found: Tensor, tolerance: float) -> bool:
-        """Whether ``found`` are the embeddings of the caption's first tokens only."""
+    def explain(self, found: Tensor, tolerance: float) -> Cause | None:
+        """What ``found`` [1, n, width] are instead: another text's embeddings, or another output; None if nothing known."""
         length = found.shape[1]
-        return length < self.tokens and relative_error(found[:, :-1], self.embeddings[:, : length - 1]) <= tolerance
 
-    def is_empty(self, found: Tensor, tolerance: float) -> bool:
-        """Whether ``found`` are all zero, or the embeddings of the empty caption."""
-        length = min(found.shape[1], self.longest)
-        return not found.any() or relative_error(found[:, :length], self.nothing[:, :length]) <= tolerance
+        def is_near(true: Tensor, rows: int = length) -> bool:
+            return rows > 0 and relative_error(found[:, :rows], true[:, :rows]) <= tolerance
 
-    def is_earlier_layer(self, found: Tensor, tolerance: float) -> bool:
-        """Whether ``found`` are a hidden state of this caption, but not the last one."""
-        length = min(found.shape[1], self.longest)
-        states = self._output.hidden_states
-        return any(relative_error(found[:, :length], state[:, :length]) <= tolerance for state in states)
-
-    def is_other_text(self, found: Tensor, tolerance: float) -> bool:
-        """Whether ``found`` are the embeddings of some other text: what begins every text is the same, and sees no other."""
-        return relative_error(found[:, 0], self.embeddings[:, 0]) <= tolerance
+        if not found.any() or is_near(self.nothing):
+            return Cause("is what comes out for an empty caption, or nothing at all", "caption-ignored")
+        if length < self.tokens and is_near(self.embeddings, length - 1):
+            return Cause(f"covers {length} tokens, and the caption has {self.tokens}")
+        if any(is_near(state) for state in self._output.hidden_states):
+            return Cause("is a hidden state of the text encoder, but not the last one, after the final norm")
+        # What begins every text is the same token, and it sees no other.
+        if is_near(self.embeddings, 1):
+            return Cause("belongs to another text than the one in CAPTION", "caption-ignored")
+        return None

@@ -68,7 +68,7 @@ class LatentSpace:
     """What a VAE makes of one picture, uint8 [h, w, 3]."""
 
     def __init__(self, vae: AutoencoderKL, picture: np.ndarray) -> None:
-        self._vae = vae
+        self._vae = vae.requires_grad_(False)
         self.scaling_factor = float(vae.config.scaling_factor)
         self.pixels = torch.tensor(picture).permute(2, 0, 1)[None].float()
 
@@ -82,15 +82,14 @@ class LatentSpace:
         """One for each range of pixels, the right ones first."""
         return [self._encode(pixels) for pixels in RANGES]
 
+    def decode(self, latent: Tensor) -> Tensor:
+        """The picture [1, 3, h, w] of an unscaled latent."""
+        return self._vae.decode(latent).sample
+
     @property
     def shape(self) -> tuple[int, ...]:
         """[1, channels, height, width] of a latent of this picture."""
         return tuple(self.encodings[0].mean.shape)
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of the picture's latent, scaled as the U-Net was trained on it."""
-        return float(self.encodings[0].mean.std()) * self.scaling_factor
 
     def recognise(self, latent: Tensor, tolerance: float) -> Recognised | None:
         """Which pixels and which factor lead to ``latent``, the picture's mean latent or a sample; None if none do."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from graders.checks.adapted_unet import LoraPair
+from graders.checks.adapted_unet import LoraPair, has_gradient
 from graders.checks.tables import number
 from graders.engine import fail
 
@@ -78,10 +78,17 @@ def drift(pairs: Sequence[LoraPair]) -> float:
     return moved / size if size else math.inf
 
 
+def all_zero(pairs: Sequence[LoraPair]) -> bool:
+    """Whether there are gradients of A and B, but only zeros, and B has not moved."""
+    states = [state for pair in pairs for state in pair.states]
+    there = any(state.gradient is not None for state in states)
+    return there and not any(map(has_gradient, states)) and not any(pair.b.value.any() for pair in pairs)
+
+
 def judge_first(pairs: Sequence[LoraPair]) -> str:
     """Fail unless every A has a gradient of exactly zero and every B a finite one that is not zero."""
     states = [state for pair in pairs for state in pair.states]
-    heard = [state for state in states if state.heard]
+    heard = [state for state in states if has_gradient(state)]
     if not heard:
         _fail_silent(moved=any(pair.b.value.any() for pair in pairs), kept=any(s.gradient is not None for s in states))
     if not all(state.gradient.isfinite().all() for state in heard if state.gradient is not None):
@@ -92,8 +99,8 @@ def judge_first(pairs: Sequence[LoraPair]) -> str:
             "scaled.",
             misconception="loss-not-finite",
         )
-    loud = [pair.layer for pair in pairs if pair.a.heard]
-    silent = [pair.layer for pair in pairs if not pair.b.heard]
+    loud = [pair.layer for pair in pairs if has_gradient(pair.a)]
+    silent = [pair.layer for pair in pairs if not has_gradient(pair.b)]
     if loud or any(pair.a.gradient is None for pair in pairs):
         none = sum(pair.a.gradient is None for pair in pairs)
         fail(
@@ -119,7 +126,9 @@ def _fail_silent(moved: bool, kept: bool) -> NoReturn:
     if moved:
         found = "The adapter has no gradients, but B has moved: they were there, and are gone."
     else:
-        found = "All gradients of the adapter are zero." if kept else "The adapter has no gradients, and B is still zero."
+        found = (
+            "All gradients of the adapter are zero." if kept else "The adapter has no gradients, and B is still zero."
+        )
     fail(
         found,
         expected="the gradients of the first backward pass, still in place when the last cell has run",

@@ -40,6 +40,14 @@ class ForwardProcess:
         """The closed form, in float64."""
         return self.signal**0.5 * z_0.double() + (1 - self.signal) ** 0.5 * noise.double()
 
+    def z_0(self, z_t: Tensor, noise: Tensor) -> Tensor:
+        """The latent that ``z_t`` is made of, if ``noise`` is what was added."""
+        return (z_t - (1 - self.signal) ** 0.5 * noise) / self.signal**0.5
+
+    def velocity(self, z_0: Tensor, noise: Tensor) -> Tensor:
+        """What other models predict in place of the noise (Salimans and Ho 2022): √ᾱ·ε - √(1 - ᾱ)·z_0."""
+        return self.signal**0.5 * noise - (1 - self.signal) ** 0.5 * z_0
+
     def explain(self, z_t: Tensor, z_0: Tensor, noise: Tensor, tolerance: float) -> Mixture | None:
         """What a wrong ``z_t`` is made of, if it is a mixture of ``z_0`` and ``noise`` at all."""
         parts = torch.stack([z_0.double().flatten(), noise.double().flatten()], dim=1)

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from graders.checks.latents import LatentSpace
+from graders.checks.noising import ForwardProcess
+
 
 @dataclass(frozen=True, eq=False)
 class Objective:
@@ -26,36 +29,46 @@ def noise_error(noise: Tensor) -> Objective:
     return Objective(words, None, lambda pred: F.mse_loss(pred, noise), right=True)
 
 
-def mistaken(noise: Tensor, latents: dict[str, Tensor], signal: float, token_ids: Tensor) -> Iterator[Objective]:
+def mistaken(
+    noise: Tensor, latents: dict[str, Tensor], process: ForwardProcess, space: LatentSpace, token_ids: Tensor
+) -> Iterator[Objective]:
     """Other losses, of which some are named misconceptions.
 
-    ``latents`` holds z_0 and z_t by name, ``signal`` is ᾱ_t, ``token_ids`` [n] are those of the caption.
+    ``latents`` holds z_0 and z_t by name, as far as they are there; ``token_ids`` [n] are those of the caption.
     """
-
-    def plain(words: str, loss: Callable[[Tensor], Tensor], slug: str | None = None) -> Objective:
-        return Objective(words, slug, loss)
-
     for name, latent in latents.items():
-        yield plain(f"the mean squared error between prediction and {name}", _mse_to(latent), "target-is-latent")
+        yield Objective(f"the mean squared error between prediction and {name}", "target-is-latent", _mse_to(latent))
+    estimates: list[Callable[[Tensor], Tensor]] = [lambda pred: pred, lambda pred: pred / space.scaling_factor]
     if {"z_0", "z_t"} <= set(latents):
         z_0, z_t = latents["z_0"], latents["z_t"]
 
-        def image(pred: Tensor) -> Tensor:
-            return (z_t - (1 - signal) ** 0.5 * pred) / signal**0.5
+        def estimate(pred: Tensor) -> Tensor:
+            return process.z_0(z_t, pred)
 
-        words = "the mean squared error between z_0 and the image that the prediction leads to"
-        yield plain(words, lambda pred: F.mse_loss(image(pred), z_0), "predicts-image")
-        velocity = signal**0.5 * noise - (1 - signal) ** 0.5 * z_0
-        yield plain("the mean squared error between prediction and velocity", _mse_to(velocity))
-    yield plain("the sum of the squared errors, not their mean", lambda pred: F.mse_loss(pred, noise, reduction="sum"))
-    yield plain("the root of the mean squared error", lambda pred: F.mse_loss(pred, noise).sqrt())
-    yield plain("half of the mean squared error", lambda pred: F.mse_loss(pred, noise) / 2)
-    yield plain("the mean absolute error", lambda pred: F.l1_loss(pred, noise))
-    yield plain("Huber's error", lambda pred: F.smooth_l1_loss(pred, noise))
-    words = "the mean squared error between the noise and a prediction of zeros"
-    yield plain(words, lambda pred: F.mse_loss(0 * pred, noise))
+        words = "the mean squared error between z_0 and the one that the prediction leads to"
+        yield Objective(words, "predicts-image", lambda pred: F.mse_loss(estimate(pred), z_0))
+        yield Objective(
+            "the mean squared error between prediction and velocity", None, _mse_to(process.velocity(z_0, noise))
+        )
+        estimates.append(lambda pred: estimate(pred) / space.scaling_factor)
+    for latent_of in estimates:
+        words = "the mean squared error between the picture and one decoded from the prediction"
+        yield Objective(words, "predicts-image", _decoded(space, latent_of))
+    others: dict[str, Callable[[Tensor], Tensor]] = {
+        "the sum of the squared errors, not their mean": lambda pred: F.mse_loss(pred, noise, reduction="sum"),
+        "the root of the mean squared error": lambda pred: F.mse_loss(pred, noise).sqrt(),
+        "half of the mean squared error": lambda pred: F.mse_loss(pred, noise) / 2,
+        "the mean absolute error": lambda pred: F.l1_loss(pred, noise),
+        "Huber's error": lambda pred: F.smooth_l1_loss(pred, noise),
+    }
+    for words, loss in others.items():
+        yield Objective(words, None, loss)
     for loss in _cross_entropies([noise, *latents.values()], token_ids):
-        yield plain("a cross-entropy", loss, "token-cross-entropy")
+        yield Objective("a cross-entropy", "token-cross-entropy", loss)
+
+
+def _decoded(space: LatentSpace, latent_of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda pred: F.mse_loss(space.decode(latent_of(pred)), space.encodings[0].pixels.scaled(space.pixels))
 
 
 def _mse_to(target: Tensor) -> Callable[[Tensor], Tensor]:

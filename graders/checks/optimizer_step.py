@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from graders.checks.adapted_unet import AdaptedUNet, LoraPair
+from graders.checks.adapted_unet import AdaptedUNet, LoraPair, has_gradient
 from graders.engine import NotReached, fail
 
 
@@ -49,7 +49,7 @@ def judge_move(pairs: Sequence[LoraPair]) -> str:
             "and Adam's eps vanish, and it divides by zero: keep the adapter in float32.",
             misconception="loss-not-finite",
         )
-    driven = [pair for pair in pairs if pair.b.heard]
+    driven = [pair for pair in pairs if has_gradient(pair.b)]
     still = [pair.layer for pair in (driven or pairs) if not pair.b.value.any()]
     if still and not driven:
         raise NotReached("gradients")
@@ -61,7 +61,9 @@ def judge_move(pairs: Sequence[LoraPair]) -> str:
             misconception="no-step",
         )
     # For every optimizer in use, the first step has the gradient's sign in each number, or at least points against it.
-    along = sum(float((pair.b.value.double() * pair.b.gradient).sum()) for pair in driven if pair.b.gradient is not None)
+    along = sum(
+        float((pair.b.value.double() * pair.b.gradient).sum()) for pair in driven if pair.b.gradient is not None
+    )
     if driven and not along < 0:
         fail(
             "B does not lie against its gradient: along this step the loss rises.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from graders.checks import lora_gradients
 from graders.checks.adapted_unet import AdaptedUNet
 from graders.checks.captions import Caption
+from graders.checks.causes import Cause
 from graders.checks.latents import LatentSpace
 from graders.checks.layers import cross_attention_projections
 from graders.checks.lora_gradients import Agreement
@@ -196,7 +196,7 @@ class TrainingStep:
                 latents[name] = self.has(name, check)
             except NotReached:
                 continue
-        others = mistaken(noise, latents, self.forward_process.signal, self.caption.token_ids)
+        others = mistaken(noise, latents, self.forward_process, self.latents, self.caption.token_ids)
         return recognise(value, prediction, others, limit)
 
     def objective_or_not_reached(self) -> Objective:
@@ -215,6 +215,8 @@ class TrainingStep:
         pairs = [pair for pair in self.unet.pairs if pair.a.value.ndim == 2]
         if not pairs:
             raise NotReached("lora_layers")
+        if not all(state.value.isfinite().all() for pair in pairs for state in pair.states):
+            raise NotReached("adapter_moved")
         weights = [self.base.get_submodule(pair.layer).get_parameter("weight") for pair in pairs]
         try:
             for weight in weights:
@@ -224,7 +226,7 @@ class TrainingStep:
         finally:
             for weight in weights:
                 weight.requires_grad_(False)
-        scaling = lora_gradients.scaling(self.evidence.lora_configs, self.rank)
+        scaling = lora_gradients.scaling(self.evidence.lora_configs, {pair.rank for pair in pairs})
         limit = self.tolerance("z_t", "text_embeddings", "noise_pred", with_unet=True, roundings=2 * ROUNDINGS)
         if self._decays:
             limit += lora_gradients.drift(pairs)
@@ -263,14 +265,6 @@ class TrainingStep:
                 if relative_error(found, self.base(*inputs).sample) <= limit:
                     return cause
         return None
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a tensor is what it is, in words and, where it is one, as a named misconception."""
-
-    words: str
-    misconception: str | None = None
 
 
 def _shape(tensor: Tensor) -> str:

@@ -78,12 +78,6 @@ class ParameterState:
     trainable: bool
     identity: int
 
-    @property
-    def heard(self) -> bool:
-        """Whether it has a gradient that is not zero throughout."""
-        return self.gradient is not None and bool((self.gradient != 0).any())
-
-
 @dataclass(frozen=True)
 class ModuleState:
     """A PyTorch module: the name of its class, its mode, and its parameters by name."""

@@ -180,7 +180,24 @@ CAPTIONS = [
         "the embeddings never reach the U-Net",
         (replace("step", "unet(z_t, TIMESTEP, text_embeddings)", "unet(z_t, TIMESTEP, torch.zeros_like(text_embeddings))"),),
         fails={"prediction": "caption-ignored"},
+        not_reached=("gradients", "gradients_recomputed", "adapter_moved"),
+    ),
+    Submission(
+        "the U-Net is given an empty caption",
+        (
+            append("caption", "keep = CLIPTextModel.from_pretrained(MODEL, subfolder='text_encoder').to(device)\n"
+                   "ids = tokenizer('', padding='max_length', return_tensors='pt').input_ids.to(device)\n"
+                   "with torch.no_grad():\n    nothing = keep(ids).last_hidden_state"),
+            replace("step", "TIMESTEP, text_embeddings", "TIMESTEP, nothing"),
+        ),
+        fails={"prediction": "caption-ignored"},
         not_reached=("gradients_recomputed",),
+    ),
+    Submission(
+        "embeddings of zeros, in the variable and in the U-Net",
+        (append("caption", "text_embeddings = torch.zeros_like(text_embeddings)"),),
+        fails={"text_embeddings": "caption-ignored"},
+        not_reached=("gradients", "gradients_recomputed", "adapter_moved"),
     ),
     Submission(
         "the U-Net is told another timestep",
@@ -417,6 +434,15 @@ STEPS = [
         not_reached=("gradients_recomputed",),
     ),
     Submission(
+        "the adapter in float16, where Adam divides by zero",
+        (
+            append("forward", "z_t, text_embeddings = z_t.half(), text_embeddings.half()"),
+            replace("adapter", 'subfolder="unet")', 'subfolder="unet", torch_dtype=torch.float16)'),
+        ),
+        fails={"adapter_moved": "loss-not-finite"},
+        not_reached=("gradients_recomputed",),
+    ),
+    Submission(
         "a step uphill",
         (replace("adapter", "lr=1e-4", "lr=1e-4, maximize=True"),),
         fails={"adapter_moved": None},
@@ -630,7 +656,9 @@ RIGHT = [
         "a U-Net in float16 under an adapter in float32, the prediction converted",
         (
             append("forward", "z_t = z_t.half()"),
-            replace("adapter", 'subfolder="unet")', 'subfolder="unet", torch_dtype=torch.float16)'),
+            replace("adapter", 'subfolder="unet")', 'subfolder="unet", torch_dtype=torch.float16)',
+                    "lora_parameters = [", "cast_training_params(unet)\nlora_parameters = ["),
+            append("imports", "from diffusers.training_utils import cast_training_params"),
             replace("step", "text_embeddings).sample", "text_embeddings.half()).sample.float()"),
         ),
     ),
@@ -658,8 +686,7 @@ RIGHT = [
                 "caption",
                 "tokens = tokenizer(", "inputs = tokenizer(",
                 ".input_ids.to(device)", ".to(device)",
-                "text_encoder(tokens)[0]" if False else "text_encoder(tokens).last_hidden_state",
-                "text_encoder(**inputs)[0]",
+                "text_encoder(tokens).last_hidden_state", "text_encoder(**inputs)[0]",
             ),
             replace(
                 "forward",
