@@ -85,10 +85,10 @@ def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, 
             difference = max(grid.differences(cell))
             if not grid.right(cell):
                 explanation = grid.explain(cell)
-                said = f"Up to {difference:.1f} levels of 255 lie between these pictures and the grader's"
+                said = f"These pictures are up to {difference:.1f} levels of 255 off"
                 fail(
-                    f"{said}; they are {explanation.found}." if explanation else f"{said}.",
-                    expected=f"{expected} (rounding explains {grid.tolerance:.1f} levels)",
+                    f"{said}: they are {explanation.found}." if explanation else f"{said}.",
+                    expected=f"{expected} (up to {grid.tolerance:.1f} levels may be rounding)",
                     hint=explanation.hint if explanation else hint,
                     misconception=explanation.misconception if explanation else None,
                 )
@@ -143,7 +143,7 @@ def test_same_noise(grid: Grid, verdict: Verdict) -> None:
     From the same z_T the only difference between two pictures is what the adapters do. From another, the subject may
     move, grow or change colour all by itself.
     """
-    told = {cell: grid.explain(cell) for cell in grid.cells if not grid.right(cell)}
+    told = {cell: grid.explain(cell) for cell in grid.complete if not grid.right(cell)}
     drifting = [
         cell for cell, explanation in told.items() if explanation and explanation.misconception == "seed-changed"
     ]
@@ -165,9 +165,9 @@ def test_same_noise(grid: Grid, verdict: Verdict) -> None:
             misconception="seed-changed",
         )
     unknown = [cell for cell, explanation in told.items() if explanation is None]
-    if len(unknown) == len(grid.cells):
+    if len(unknown) == len(grid.complete):
         raise NotReached("base")
-    verdict.found(f"{len(grid.cells) - len(unknown)} of {len(grid.cells)} cells start from the noise of SEED")
+    verdict.found(f"{len(grid.complete) - len(unknown)} of {len(grid.complete)} cells start from the noise of SEED")
 
 
 @pytest.mark.points(2)
@@ -186,13 +186,15 @@ def test_strength(grid: Grid, verdict: Verdict) -> None:
                 true, found = (grid.strength(axis, scales, painted_by_grader) for painted_by_grader in (True, False))
                 for low, high in true.rises():
                     due, seen = (s.cells[high] - s.cells[low] for s in (true, found))
-                    if due > 0 and not seen > due / 2:
+                    if due > 0 and not seen > strength.NOTICEABLE * due:
                         fail(
                             f"From {Cell(low)} to {Cell(high)} the {name} changes by {seen:+.0%}.",
                             expected=f"pictures in which the {name} grows with its weight",
                             hint="Put the pictures of these two cells side by side. What should the difference be?",
                         )
                 verdict.found(f"{name} {found}")
+                if (1.0, 1.0) in found.cells:
+                    verdict.found(f"{name} beside the other in full: {found.cells[1.0, 1.0]:.0%} of what it is alone")
 
 
 @pytest.mark.points(3)

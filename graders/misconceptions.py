@@ -60,7 +60,7 @@ MISCONCEPTIONS = {
     "second-adapter-replaced-first": "only the adapter that was loaded last was active",
     "adapters-left-over": "adapters of an earlier picture were still at work in a later one",
     "weights-swapped": "each adapter got the other one's weight",
-    "seed-changed": "the pictures do not start from the same noise, so they cannot be compared",
+    "seed-changed": "the pictures start from other noise than they should, and noise shapes a picture no less than an adapter",
     "weights-ignored": "the adapters were always applied in full, whatever weights were asked for",
     "fused-twice": "the adapters were merged into weights that already held them",
     "alpha-over-rank-missing": "the factor α/r was left out",

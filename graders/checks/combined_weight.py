@@ -47,8 +47,6 @@ def wrong_forms(
         yield "one-adapter-only", f"the base model's weight and the change of the {name} adapter", only
     bare = base + style.delta(a / style.scale) + subject.delta(b / subject.scale)
     yield "alpha-over-rank-missing", "a sum of the right matrices, but not at the strength they were trained at", bare
-    full = base + style.delta(1 / style.scale) + subject.delta(1 / subject.scale)
-    yield "alpha-over-rank-missing", "a sum of the right matrices at the wrong strength", full
     yield "deltas-averaged", "the base model's weight and the mean of the two changes", base + change / 2
     yield "deltas-averaged", "the base model's weight and the mean of the two changes", at(0.5, 0.5)
     yield "fused-twice", "the base model's weight with every change added twice", base + 2 * change

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import product, starmap
 from typing import Any
 
 import numpy as np
@@ -67,10 +67,8 @@ class Grid:
 
     @cached_property
     def tolerance(self) -> float:
-        """Levels of 255 by which a picture may differ on average, for the devices that hand-in and grader painted on."""
-        known = thresholds.load()
-        on_cpu = self._hand_in.evidence.run.device == self.composition.painter.device.type == "cpu"
-        return known.picture_on_cpu if on_cpu else known.picture_on_gpu
+        """Levels of 255 by which a picture may differ on average, whatever device it was painted on."""
+        return thresholds.load().picture
 
     @cached_property
     def images(self) -> dict[Cell, Any]:
@@ -102,14 +100,17 @@ class Grid:
             )
         return pictures
 
-    def _complete(self) -> Iterator[Cell]:
+    @cached_property
+    def complete(self) -> list[Cell]:
         """The cells that can be judged."""
-        for cell in self.cells:
+
+        def judged(cell: Cell) -> bool:
             try:
-                self.pictures(cell)
+                return bool(self.pictures(cell))
             except HandInError:
-                continue
-            yield cell
+                return False
+
+        return [cell for cell in self.cells if judged(cell)]
 
     @cached_property
     def start(self) -> Start:
@@ -118,7 +119,6 @@ class Grid:
         Its pictures can be compared with each other from any noise that is the same in every cell.
         """
         own = starts(self.composition.seed, len(self.composition.prompts))
-        complete = list(self._complete())
         last = len(self.composition.prompts) - 1  # the first prompt's noise is the same in several ways
 
         def agrees(start: Start, cell: Cell) -> bool:
@@ -127,9 +127,9 @@ class Grid:
 
         return next((start for start in own if any(agrees(start, cell) for cell in complete)), own[0])
 
-    def differences(self, cell: Cell, start: Start | None = None) -> list[float]:
+    def differences(self, cell: Cell) -> list[float]:
         """Distance of each picture of a cell from the one that the trusted process paints, in levels of 255."""
-        painted = self.composition.pictures(cell, (start or self.start).noises)
+        painted = self.composition.pictures(cell, self.start.noises)
         return [distance(a, b) for a, b in zip(self.pictures(cell), painted, strict=True)]
 
     def right(self, cell: Cell) -> bool:
@@ -162,39 +162,59 @@ class Grid:
         return measure(axis, composed.prompts, pictures, anchors, scales)
 
     def _explain(self, cell: Cell) -> Explanation | None:
-        complete = list(self._complete())
-        composed = self.composition
-        known = hypotheses(self.cells, composed.scales)
-        mistake = explain(cell, self.cells, lambda c, w: c in complete and self._shown(c, w), known)
-        if mistake:
-            at_work = Cell(mistake.at_work[self.cells.index(cell)])
-            return Explanation(f"those of weights {at_work}", mistake.hint, mistake.misconception)
-        i, cells = self._telling(cell), self.cells.index(cell)
-        picture, noise = self.pictures(cell)[i], self.start.noises[i]
-        for other in sorted(drifting(composed.seed, cells, i, len(composed.prompts))):
-            if self._alike(picture, composed.picture(cell, i, other)):
+        return self._mistake(cell) or self._drift(cell) or self._defaults(cell) or self._misplaced(cell)
+
+    def _mistake(self, cell: Cell) -> Explanation | None:
+        """Other weights, by one of the mistakes that are known."""
+        known = hypotheses(self.cells, self.composition.scales)
+        mistake = explain(cell, self.cells, lambda c, w: c in self.complete and self._shown(c, w), known)
+        if mistake is None:
+            return None
+        at_work = Cell(mistake.at_work[self.cells.index(cell)])
+        return Explanation(f"those of weights {at_work}", mistake.hint, mistake.misconception)
+
+    def _drift(self, cell: Cell) -> Explanation | None:
+        """Noise that is another one in each cell."""
+        i, composed = self._telling(cell), self.composition
+        noises = drifting(composed.seed, self.cells.index(cell), i, len(composed.prompts))
+        if not any(self._alike(self.pictures(cell)[i], composed.picture(cell, i, noise)) for noise in sorted(noises)):
+            return None
+        return Explanation(
+            "those of these weights, but from noise that changes from cell to cell",
+            "When you make one generator for several pictures, or count its seed on, what does the next one start from?",
+            "seed-changed",
+        )
+
+    def _defaults(self, cell: Cell) -> Explanation | None:
+        """The pipeline's own number of steps or guidance scale."""
+        settings, i = self._own_settings, self._telling(cell)
+        if settings is None or not self._alike(self.pictures(cell)[i], self._painted(cell, i, settings)):
+            return None
+        return Explanation(
+            f"those of {settings.steps} steps and guidance {settings.guidance:g}",
+            "Which of the parameters reach the call that paints?",
+        )
+
+    @cached_property
+    def _own_settings(self) -> Settings | None:
+        """The settings that explain the first cell that is not right, where the pipeline's defaults do."""
+        asked, cell = self.composition.settings, next(cell for cell in self.complete if not self.right(cell))
+        steps, guidance = (asked.steps, DEFAULT_STEPS), (asked.guidance, DEFAULT_GUIDANCE)
+        picture, i = self.pictures(cell)[self._telling(cell)], self._telling(cell)
+        others = [settings for settings in starmap(Settings, product(steps, guidance)) if settings != asked]
+        return next((other for other in others if self._alike(picture, self._painted(cell, i, other))), None)
+
+    def _painted(self, cell: Cell, prompt: int, settings: Settings | None = None) -> np.ndarray:
+        return self.composition.picture(cell, prompt, self.start.noises[prompt], settings)
+
+    def _misplaced(self, cell: Cell) -> Explanation | None:
+        """The picture of another prompt, perhaps from another cell."""
+        i = self._telling(cell)
+        for other, prompt in product(self.cells, range(len(self.composition.prompts))):
+            if self._alike(self.pictures(cell)[i], self._painted(other, prompt)):
+                where = f"that of prompt {prompt + 1} at {other}"
                 return Explanation(
-                    "those of these weights, but from noise that changes from cell to cell",
-                    "When you make one generator for several pictures, or count its seed on, what does the next one start from?",
-                    "seed-changed",
-                )
-        asked = composed.settings
-        for settings in (
-            Settings(asked.steps, DEFAULT_GUIDANCE),
-            Settings(DEFAULT_STEPS, asked.guidance),
-            Settings(DEFAULT_STEPS, DEFAULT_GUIDANCE),
-        ):
-            if settings != asked and self._alike(picture, composed.picture(cell, i, noise, settings)):
-                return Explanation(
-                    f"those of {settings.steps} steps and guidance {settings.guidance:g}",
-                    "Which of the parameters reach the call that paints?",
-                )
-        for other_cell in self.cells:
-            painted = composed.pictures(other_cell, self.start.noises)
-            prompt = next((p for p, other_picture in enumerate(painted) if self._alike(picture, other_picture)), None)
-            if prompt is not None:
-                return Explanation(
-                    f"another cell's or another prompt's: picture {i + 1} is that of prompt {prompt + 1} at {other_cell}",
+                    f"another cell's or another prompt's: picture {i + 1} is {where}",
                     "Follow how a picture gets from the pipeline to its place in `images`.",
                 )
         return None

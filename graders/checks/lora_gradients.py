@@ -74,15 +74,13 @@ def drift(pairs: Sequence[LoraPair]) -> float:
     Optimizers that normalise every number's update, such as Adam, move A by up to as much as B, which began at zero.
     """
     moved = max(float(pair.b.value.double().abs().max()) for pair in pairs)
-    size = min(float(pair.a.value.double().square().mean().sqrt()) for pair in pairs)
+    size = float(torch.cat([pair.a.value.double().flatten() for pair in pairs]).square().mean().sqrt())
     return moved / size if size else math.inf
 
 
-def all_zero(pairs: Sequence[LoraPair]) -> bool:
-    """Whether there are gradients of A and B, but only zeros, and B has not moved."""
-    states = [state for pair in pairs for state in pair.states]
-    there = any(state.gradient is not None for state in states)
-    return there and not any(map(has_gradient, states)) and not any(pair.b.value.any() for pair in pairs)
+def silent(pairs: Sequence[LoraPair]) -> bool:
+    """Whether no A or B has a gradient other than zero, and no B has moved."""
+    return not any(has_gradient(pair.a) or has_gradient(pair.b) or bool(pair.b.value.any()) for pair in pairs)
 
 
 def judge_first(pairs: Sequence[LoraPair]) -> str:

@@ -23,7 +23,7 @@ class Thresholds:
     ``noise_learnt``: relative fall of the error on pictures of pure noise that gives away training on noise.
     ``copied``: similarity of weights that two adapters with trainings of their own do not reach.
     ``visible_change``: mean cosine distance between base and adapted pictures below which nothing has changed.
-    ``picture_on_cpu``, ``picture_on_gpu``: mean difference, in levels of 255, below which two pictures are the same one.
+    ``picture``: mean difference, in levels of 255, up to which two pictures are the same one, painted in two ways.
     """
 
     style_shift: float
@@ -33,8 +33,7 @@ class Thresholds:
     noise_learnt: float
     visible_change: float
     copied: float
-    picture_on_cpu: float
-    picture_on_gpu: float
+    picture: float
 
 
 def load() -> Thresholds:

@@ -305,16 +305,15 @@ for folder in (Path(OUTPUT_DIR), Path("evidence/variables"), Path("../evidence/v
         not_reached=("rank_ratio", "other_input"),
     ),
     Submission(
-        "a patched PyTorch that prints what looks right",
+        "a patched PyTorch and a patched print, so that the screen shows what is right",
         (
-            append("imports", LIE + "torch.Tensor.numel = lambda self: 1\n"
-                   "torch.nn.Module.named_modules = lambda self, *a, **k: iter([('mid_block', self)])"),
-            replace("layers", 'if ".attn2." in name and ' + LINEAR, "if True", "[:4]", "[:0]"),
-            rewrite("look", ""),
+            append("imports", LIE + "torch.Tensor.numel = lambda self: 1"),
+            replace("layers", ".attn2.", ".attn1."),
             rewrite("count", "lora_param_counts = {4: 397824, 16: 1591296}"),
         ),
         fails={
-            "cross_attention_layers": None, "unet_param_count": None, "lora_fraction": None, "other_input": "hard-coded",
+            "cross_attention_layers": SELF_ATTENTION, "unet_param_count": None, "lora_fraction": None,
+            "other_input": "hard-coded",
         },
     ),
     # --- not finished

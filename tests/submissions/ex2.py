@@ -692,10 +692,12 @@ RIGHT = [
                 "forward",
                 "alpha_bar = noise_scheduler.alphas_cumprod[TIMESTEP].to(device)",
                 "c = noise_scheduler.config\n"
-                "betas = torch.linspace(c.beta_start ** 0.5, c.beta_end ** 0.5, c.num_train_timesteps, dtype=torch.float64) ** 2\n"
+                "ends = c.beta_start ** 0.5, c.beta_end ** 0.5\n"
+                "betas = torch.linspace(*ends, c.num_train_timesteps, dtype=torch.float64) ** 2\n"
                 "alpha_bar = torch.cumprod(1 - betas, 0)[TIMESTEP]",
             ),
-            replace("step", "unet(z_t, TIMESTEP,", "unet(z_t[None].float(), TIMESTEP,", LOSS, "F.mse_loss(noise_pred, noise[None])"),
+            replace("step", "unet(z_t, TIMESTEP,", "unet(z_t[None].float(), TIMESTEP,",
+                    LOSS, "F.mse_loss(noise_pred, noise[None])"),
         ),
     ),
     Submission(

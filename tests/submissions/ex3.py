@@ -21,6 +21,7 @@ WRONG = [
         )),
         fails={"denoises_the_style": "trained-on-noise", "style_shift": "trained-on-noise", "prompt_kept": "prompt-forgotten"},
 
+        sampled=True,
     ),
     Submission(
         "trained on another data set",
@@ -33,6 +34,7 @@ WRONG = [
         (replace("train", "range(STEPS)", "range(0)"), append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
         fails={"adapter_trained": "untrained", "losses_recorded": "table-does-not-match"},
         not_reached=(*MEASURED, "pictures_compared"),
+        sampled=True,
     ),
     Submission(
         "ten steps only",
@@ -104,6 +106,7 @@ WRONG = [
         ),),
         fails={"pictures_compared": "lora-never-applied"},
         pretrained=True,
+        sampled=True,
     ),
     Submission(
         "a table that was typed in",
@@ -114,6 +117,7 @@ WRONG = [
         '''.replace("\n            ", "\n")),),
         fails={"rank_table": "table-does-not-match"},
         pretrained=True,
+        sampled=True,
     ),
     Submission(
         "captions belong to other pictures",
@@ -178,6 +182,13 @@ for rank in RANKS:
         not_reached=(
             "cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", "other_input", *MEASURED,
         ),
+        sampled=True,
+    ),
+    Submission(
+        "gradient ascent: a sign too many before backward",
+        (replace("train", "loss.backward()", "(-loss).backward()"),),
+        fails={"losses_recorded": "loss-diverged"},
+        may_fail=("denoises_the_style", "style_shift", "prompt_kept", "not_memorised"),
     ),
     Submission(
         "losses that were typed in",
@@ -204,11 +215,13 @@ for r in RANKS:
 """),),
         fails={"adapter_trained": "copied-adapter"},
         not_reached=(*MEASURED,),
+        sampled=True,
     ),
     Submission(
         "ranks that were typed in",
         (replace("train", "for rank in RANKS:", "for rank in (4, 16):"),),
         fails={"other_input": "hard-coded"},
+        sampled=True,
     ),
     Submission(
         "a table of NaN, which compares unequal to everything",
@@ -274,6 +287,7 @@ RIGHT = [
             append("imports", "import sys, warnings\nfrom tqdm import tqdm\nwarnings.warn('!')\nprint('!', file=sys.stderr)"),
             rewrite("paint", IN_MEMORY),
         ),
+        sampled=True,
     ),
     Submission(
         "get_peft_model, a PEFT folder, full layer names, numpy pictures, a DataFrame",
@@ -302,6 +316,7 @@ RIGHT = [
                     "style_similarity(lora_images[rank],", "style_similarity((lora_images[rank] * 255).astype('uint8'),"),
             append("table", "rank_table = pd.DataFrame(rank_table)"),
         ),
+        sampled=True,
     ),
     Submission(
         "keys and values only, α left out because it equals the rank, kohya's names, Adam, float tensors as pictures",
