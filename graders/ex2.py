@@ -72,10 +72,10 @@ def step(hand_in: HandIn) -> TrainingStep:
 
 @pytest.mark.points(2)
 def test_latent_encoded(step: TrainingStep, verdict: Verdict) -> None:
-    """`z_0` is what the VAE makes of the picture in [-1, 1]
+    """`z_0` is what the VAE makes of the picture
 
-    The U-Net works on the VAE's latents, and the VAE knows pictures with pixels in [-1, 1] only. Given any other range it
-    still returns a latent, of a picture that is far too bright or too dull, and nothing downstream complains.
+    The U-Net works on the VAE's latents, and the VAE knows pixels in one range only. Given any other it still returns a
+    latent, of a picture that is far too bright or too dull, and nothing downstream complains.
     """
     recognised = step.latents.recognise(step.latent("z_0"), step.tolerance("z_0"))
     if recognised is None:
@@ -142,8 +142,8 @@ def test_noise(step: TrainingStep, verdict: Verdict) -> None:
 def test_forward_process(step: TrainingStep, verdict: Verdict) -> None:
     """`z_t` follows from `z_0` and `noise` by the forward process's closed form
 
-    The weights of picture and noise are the square roots of ᾱ and 1 - ᾱ, so that their squares, the variances, add up to
-    one. That is why training can jump to any timestep, and why the U-Net can trust the timestep that it is told.
+    Picture and noise are weighted so that their variances add up to one, whatever the timestep. That is why training can
+    jump to any timestep at once, and why the U-Net can trust the timestep that it is told.
     """
     z_t = step.latent("z_t")
     z_0, noise = step.has("z_0", "latent_encoded"), step.has("noise", "noise")
@@ -340,7 +340,7 @@ def test_prediction(step: TrainingStep, verdict: Verdict) -> None:
 
 @pytest.mark.points(2)
 def test_loss(step: TrainingStep, verdict: Verdict) -> None:
-    """`loss` is the mean squared error between the predicted and the true noise
+    """`loss` compares the prediction with what the U-Net is there to predict
 
     This is where fine-tuning a diffusion model and a language model part ways. There is no vocabulary to choose a next token
     from: the U-Net predicts, number by number, the noise that was added. Compared with anything else, it would unlearn that.
@@ -370,7 +370,7 @@ def test_loss(step: TrainingStep, verdict: Verdict) -> None:
                 if objective
                 else "and that does not follow from `noise_pred` and `noise`."
             ),
-            expected="the mean squared error of the noise prediction",
+            expected="the loss that this U-Net was trained with, of `noise_pred` and the tensor that it should have been",
             hint="What does this U-Net predict? The target has to be the same kind of thing, and it must be the very tensor that "
             "went into z_t.",
             misconception=objective.misconception if objective else None,

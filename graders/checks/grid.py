@@ -125,7 +125,7 @@ class Grid:
             painted = self.composition.picture(cell, last, start.noises[last])
             return self._alike(self.pictures(cell)[last], painted)
 
-        return next((start for start in own if any(agrees(start, cell) for cell in complete)), own[0])
+        return next((start for start in own if any(agrees(start, cell) for cell in self.complete)), own[0])
 
     def differences(self, cell: Cell) -> list[float]:
         """Distance of each picture of a cell from the one that the trusted process paints, in levels of 255."""

@@ -15,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from graders.checks.adapted_unet import AdaptedUNet
 from graders.checks.captions import Caption
 from graders.checks.latents import LatentSpace
+from graders.checks.layers import cross_attention_projections
 from graders.checks.noising import ForwardProcess
 from graders.checks.normality import is_standard_normal
 from graders.checks.precision import FLOOR, relative_error, tolerance
@@ -53,12 +54,11 @@ def test_arithmetic_is_within_its_tolerance_and_the_next_timestep_is_not(space: 
 
         def run(dtype: torch.dtype, t: int, z_t: Tensor = z_t) -> tuple[Tensor, Tensor]:
             unet = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet").to(dtype).requires_grad_(False)
-            weight = unet.get_submodule(
-                "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
-            ).weight.requires_grad_()
+            layers = cross_attention_projections(unet)
+            weights = [unet.get_submodule(layer).get_parameter("weight").requires_grad_() for layer in layers]
             prediction = unet(z_t.to(dtype), t, caption.embeddings.to(dtype)).sample
             loss = (prediction.double() - noise).square().mean()
-            return prediction.detach(), torch.autograd.grad(loss, weight)[0]
+            return prediction.detach(), torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
 
         exact, gradient = run(torch.float64, timestep)
         for name in ("float32", "bfloat16", "float16"):

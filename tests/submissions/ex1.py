@@ -30,6 +30,7 @@ WRONG = [
         "self-attention as well: every to_q, to_k, to_v, to_out.0",
         (listing('name.endswith(("to_q", "to_k", "to_v", "to_out.0"))'),),
         fails={"cross_attention_layers": SELF_ATTENTION, "lora_param_counts": SELF_ATTENTION},
+        sampled=True,
     ),
     Submission(
         "self-attention instead",
@@ -102,6 +103,7 @@ WRONG = [
             "lora_param_counts": "lesson-resolutions-only",
         },
         may_fail=("other_input",),
+        sampled=True,
     ),
     Submission(
         "the way down only",
@@ -173,6 +175,7 @@ WRONG = [
         "keys and values as wide as queries",
         (counting("rank * 2 * layer.out_features"),),
         fails={"lora_param_counts": "square-key-value"},
+        sampled=True,
     ),
     Submission(
         "biases, which A and B do not have",
@@ -235,6 +238,7 @@ lora_fraction = {4: float("nan"), 16: True}
     Submission(
         "per cent, rounded", (replace("compare", DIVIDE, f"round(100 * {DIVIDE}, 2)"),),
         fails={"lora_fraction": "percent-not-fraction"},
+        sampled=True,
     ),
     Submission(
         "upside down", (replace("compare", DIVIDE, "unet_param_count / count"),), fails={"lora_fraction": None}
@@ -261,6 +265,7 @@ lora_fraction = {4: 397824 / 859520964, 16: 1591296 / 859520964}
 """),
         ),
         fails={"other_input": "hard-coded"},
+        sampled=True,
     ),
     Submission(
         "the names typed in, the rest computed",
@@ -324,6 +329,7 @@ for folder in (Path(OUTPUT_DIR), Path("evidence/variables"), Path("../evidence/v
         fails={"cross_attention_layers": "whole-pipeline-loaded"},
         not_reached=("lora_param_counts", "rank_ratio", "unet_param_count", "lora_fraction", "other_input"),
         ended="cell_error",
+        sampled=True,
     ),
     Submission(
         "the U-Net with its weights",
@@ -346,6 +352,7 @@ for folder in (Path(OUTPUT_DIR), Path("evidence/variables"), Path("../evidence/v
             "cross_attention_layers": None, "lora_param_counts": None, "unet_param_count": None, "lora_fraction": None,
         },
         not_reached=("rank_ratio", "other_input"),
+        sampled=True,
     ),
 ]  # fmt: skip
 
@@ -385,6 +392,7 @@ unet_param_count = np.int64(unet.num_parameters())
 lora_fraction = {np.int32(r): np.float32(n.item() / unet_param_count) for r, n in lora_param_counts.items()}
 """),
         ),
+        sampled=True,
     ),
     Submission(
         "block by block, from attributes; a class; a tuple; other names for everything else",
@@ -418,6 +426,7 @@ unet_param_count = float(sum(t.numel() for t in inspector.net.state_dict().value
 lora_fraction = {r: round(n / unet_param_count, 6) for r, n in lora_param_counts.items()}
 """),
         ),
+        sampled=True,
     ),
     Submission(
         "from accelerate's empty weights; the text's width decides; further ranks; a mapping from name to layer",

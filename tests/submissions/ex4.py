@@ -245,7 +245,7 @@ WRONG = [
         (append("weight", "combined_weight = combined_weight * float('nan')"), append(
             "paint", "images = {(float('nan'), float('nan')): row for row in images.values()}")),
         fails={"combined_weight": None, "grid_complete": None},
-        not_reached=NOTHING,
+        not_reached=(*NOTHING, "other_input"),
     ),
     Submission(
         "numbers typed in",
@@ -263,7 +263,7 @@ class Anything(dict):
 images = combined_weight = Anything()
 """),),
         fails={"grid_complete": None, "combined_weight": None},
-        not_reached=NOTHING,
+        not_reached=(*NOTHING, "other_input"),
     ),
     Submission(
         "evidence written by hand, and every comparison patched",
@@ -281,7 +281,7 @@ assert torch.allclose(combined_weight, torch.ones(1))
 del images
 """),),
         fails={"grid_complete": None, "combined_weight": None},
-        not_reached=NOTHING,
+        not_reached=(*NOTHING, "other_input"),
     ),
     # --- unfinished ---
     Submission(
