@@ -188,13 +188,13 @@ def test_strength(grid: Grid, verdict: Verdict) -> None:
                     due, seen = (s.cells[high] - s.cells[low] for s in (true, found))
                     if due > 0 and not seen > strength.NOTICEABLE * due:
                         fail(
-                            f"From {Cell(low)} to {Cell(high)} the {name} changes by {seen:+.0%}.",
+                            f"From {Cell(low)} to {Cell(high)} the {name} changes by {seen:+z.0%}.",
                             expected=f"pictures in which the {name} grows with its weight",
                             hint="Put the pictures of these two cells side by side. What should the difference be?",
                         )
                 verdict.found(f"{name} {found}")
                 if (1.0, 1.0) in found.cells:
-                    verdict.found(f"{name} beside the other in full: {found.cells[1.0, 1.0]:.0%} of what it is alone")
+                    verdict.found(f"{name} beside the other in full: {found.cells[1.0, 1.0]:z.0%} of what it is alone")
 
 
 @pytest.mark.points(3)

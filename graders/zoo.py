@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import torch
 from nbformat import NotebookNode
 
 from graders.errors import ExplainedError
@@ -224,6 +225,8 @@ class Keeper:
 def _bind(places: Queue[int]) -> None:
     """Bind this worker, and the kernels that it starts, to a core of its own."""
     os.sched_setaffinity(0, {places.get()})
+    # Several threads on one core spend their time waiting for each other; the kernels read the variable.
+    torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
 

@@ -81,7 +81,7 @@ class Strength:
         other = NAMES[1 - self.axis]
         return "; ".join(
             f"with the {other} at {weight:g}: "
-            + ", ".join(f"{self.cells[cell]:.0%} at {cell[self.axis]:g}" for cell in row)
+            + ", ".join(f"{self.cells[cell]:z.0%} at {cell[self.axis]:g}" for cell in row)
             for weight, row in self.rows.items()
         )
 

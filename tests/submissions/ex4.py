@@ -387,7 +387,8 @@ combined_weight = layer.base_layer.weight + sum(layer.get_delta_weight(name) for
         (append("imports", "import numpy as np\nfrom diffusers import UNet2DConditionModel"), rewrite("load", """
 unet = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet")
 for name, folder in ADAPTERS.items():
-    unet.load_lora_adapter(folder, adapter_name=name, weight_name="pytorch_lora_weights.safetensors")
+    unet.load_lora_adapter(folder, adapter_name=name, prefix="unet",
+                           weight_name="pytorch_lora_weights.safetensors")
 pipe = StableDiffusionPipeline.from_pretrained(MODEL, unet=unet, safety_checker=None).to(device)
 """), rewrite("paint", """
 images = {}
