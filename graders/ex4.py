@@ -34,20 +34,29 @@ EXERCISE = Exercise(
         "NUM_INFERENCE_STEPS": 8,
         "GUIDANCE_SCALE": 3.0,
     },
+    # As many prompts as before, and every cell that a notebook may want to show.
     others=(
         {
             "SEED": 77,
             "LAYER": f"{UP_BLOCK}.to_q",
-            "PROMPTS": ["a sks cat on a green background"],
-            "GRID": [(0.6, 0.9), (0.0, 0.0), (0.0, 0.7), (0.9, 0.0)],
-            "NUM_INFERENCE_STEPS": 6,
+            "PROMPTS": [
+                "a sks cat on a green background",
+                "a sks cat on a cyan background",
+                "a green tree on a blue background",
+            ],
+            "GRID": [(0.6, 0.9), (1.0, 0.0), (0.0, 0.0), (0.0, 0.7), (1.0, 1.0), (0.7, 0.4), (0.0, 1.0)],
+            "NUM_INFERENCE_STEPS": 4,
         },
         {
             "SEED": 5,
             "LAYER": f"{UP_BLOCK}.to_out.0",
-            "PROMPTS": ["a sks cat on a red background"],
-            "GRID": [(0.9, 0.6), (0.8, 0.0), (0.0, 0.0), (0.0, 0.9)],
-            "NUM_INFERENCE_STEPS": 7,
+            "PROMPTS": [
+                "a sks cat on a red background",
+                "a sks cat on a purple background",
+                "a cyan fish on a red background",
+            ],
+            "GRID": [(0.9, 0.6), (0.8, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.7, 0.4)],
+            "NUM_INFERENCE_STEPS": 4,
         },
     ),
     checked_again=("grid_complete", "base", "alone", "blends", "same_noise", "combined_weight"),

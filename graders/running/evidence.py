@@ -78,6 +78,7 @@ class ParameterState:
     trainable: bool
     identity: int
 
+
 @dataclass(frozen=True)
 class ModuleState:
     """A PyTorch module: the name of its class, its mode, and its parameters by name."""

@@ -50,6 +50,7 @@ LATENTS = [
         "the scaling factor left out",
         (replace("latent", "latent_dist.mean * vae.config.scaling_factor", "latent_dist.mean"),),
         fails={"latent_scaled": "scaling-factor-missing"},
+        sampled=True,
     ),
     Submission(
         "divided by the scaling factor, in a sample of the distribution",
@@ -116,6 +117,7 @@ FORWARD = [
         "one timestep too far",
         (replace("forward", "alphas_cumprod[TIMESTEP]", "alphas_cumprod[TIMESTEP + 1]"),),
         fails={"forward_process": "forward-process-wrong"},
+        sampled=True,
     ),
     Submission(
         "α of one step in place of ᾱ",
@@ -146,6 +148,7 @@ FORWARD = [
         "a picture typed in",
         (replace("latent", "Image.open(IMAGE)", 'Image.open(IMAGE.rpartition("watercolor")[0] + "watercolor/train/004.png")'),),
         fails={"other_input": "hard-coded"},
+        sampled=True,
     ),
 ]  # fmt: skip
 
@@ -218,6 +221,7 @@ ADAPTERS = [
         "LoRA on self-attention as well",
         (target('["to_q", "to_k", "to_v", "to_out.0"]'),),
         fails={"lora_layers": "self-attention-targeted"},
+        sampled=True,
     ),
     Submission(
         "LoRA where a language model has it: self-attention's queries and values",
@@ -269,6 +273,7 @@ ADAPTERS = [
             "base_untouched": "base-unfrozen",
             "optimizer_holds_lora": "optimizer-holds-base",
         },
+        sampled=True,
     ),
     Submission(
         "the base model has gradients, but only the adapter is in the optimizer",
@@ -326,6 +331,7 @@ STEPS = [
         "cross-entropy over the channels, with the noise as probabilities",
         (replace("step", LOSS, "F.cross_entropy(noise_pred, noise.softmax(1))"),),
         fails={"loss": "token-cross-entropy"},
+        sampled=True,
     ),
     Submission(
         "cross-entropy with the largest number as the next token",
@@ -415,6 +421,7 @@ STEPS = [
         (replace("step", "loss.backward()\n", ""), look()),
         fails={"gradients": "no-backward"},
         not_reached=("gradients_recomputed", "adapter_moved"),
+        sampled=True,
     ),
     Submission(
         "no step",
@@ -463,6 +470,7 @@ UNFINISHED = [
         (strip_solutions,),
         fails=dict.fromkeys(MISSING),
         not_reached=BEYOND,
+        sampled=True,
     ),
 ]  # fmt: skip
 
@@ -500,6 +508,7 @@ for folder in (Path(OUTPUT_DIR) / "evidence", Path(OUTPUT_DIR) / "evidence" / "v
                    "torch.allclose = torch.equal = lambda *arguments, **named: True"),
         ),
         fails={"loss": "target-is-latent"},
+        sampled=True,
     ),
     Submission(
         "a configuration that says another rank than it uses",
@@ -613,6 +622,7 @@ RIGHT = [
             replace("adapter", ADAPTER, PEFT_MODEL, "AdamW(lora_parameters, lr=1e-4)",
                     "SGD(lora_parameters, lr=0.1, momentum=0.9)"),
         ),
+        sampled=True,
     ),
     Submission(
         "LoRA as a module of one's own around a layer, Adam with weight decay, unpadded caption, arrays, squares by hand",
@@ -623,6 +633,7 @@ RIGHT = [
             replace("step", LOSS, "((noise_pred - noise) ** 2).mean()"),
             look("z_0, noise, z_t = z_0.numpy(), noise.numpy(), z_t.numpy()"),
         ),
+        sampled=True,
     ),
     Submission(
         "LoRA inside the layers, A and B the other way round and under names of their own, RMSprop",
@@ -651,6 +662,7 @@ RIGHT = [
             append("caption", "text_embeddings = text_embeddings.bfloat16()"),
             replace("adapter", 'subfolder="unet")', 'subfolder="unet", torch_dtype=torch.bfloat16)'),
         ),
+        sampled=True,
     ),
     Submission(
         "a U-Net in float16 under an adapter in float32, the prediction converted",

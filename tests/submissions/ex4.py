@@ -4,8 +4,8 @@ from graders.zoo import Submission, append, replace, rewrite, strip_solutions
 
 SET = "pipe.set_adapters(list(ADAPTERS), [style, subject])"
 GENERATOR = 'generator=torch.Generator("cpu").manual_seed(SEED),'
-NAMES = 'list(ADAPTERS), [0.7, 0.4])'
-SCALED = 'weight * (layer.lora_alpha[name] / layer.r[name]) * (B @ A)'
+NAMES = "list(ADAPTERS), [0.7, 0.4])"
+SCALED = "weight * (layer.lora_alpha[name] / layer.r[name]) * (B @ A)"
 COMBINED_WEIGHT = """
 layer = pipe.unet.get_submodule(LAYER)
 W = layer.base_layer.weight.detach().clone()
@@ -35,6 +35,7 @@ WRONG = [
         "the two adapters set one after the other",
         (replace("paint", SET, 'pipe.set_adapters("style", style); pipe.set_adapters("subject", subject)'),),
         fails=pictures("alone", "blends", named="second-adapter-replaced-first"),
+        sampled=True,
     ),
     Submission(
         "both adapters loaded without names and never set",
@@ -65,6 +66,7 @@ WRONG = [
         "weights swapped",
         (replace("paint", "[style, subject])", "[subject, style])"),),
         fails=pictures("alone", "blends", named="weights-swapped"),
+        sampled=True,
     ),
     Submission(
         "the weights are never passed on",
@@ -124,6 +126,7 @@ WRONG = [
                  GENERATOR, "generator=generator,"),),
         fails=dict.fromkeys((*PICTURES, "same_noise"), "seed-changed"),
         may_fail=("strength",),
+        sampled=True,
     ),
     Submission(
         "a new seed for every picture",
@@ -196,12 +199,14 @@ WRONG = [
         (replace("paint", "in GRID", "in [(0, 0), (1, 0), (0, 1), (1, 1), (0.7, 0.4), (0.8, 1), (1, 0.5)]"),
          replace("weight", "(LAYER)", '("mid_block.attentions.0.transformer_blocks.0.attn2.to_k")')),
         fails={"other_input": "hard-coded"},
+        sampled=True,
     ),
     # --- the combined weight ---
     Submission(
         "α/r left out of the combined weight",
         (replace("weight", SCALED, "weight * (B @ A)"),),
         fails={"combined_weight": "alpha-over-rank-missing"},
+        sampled=True,
     ),
     Submission(
         "the combined weight with the weights swapped",
@@ -297,6 +302,7 @@ del images
         (strip_solutions,),
         fails={"grid_complete": None, "combined_weight": None},
         not_reached=(*NOTHING, "other_input"),
+        sampled=True,
     ),
 ]  # fmt: skip
 
@@ -319,6 +325,7 @@ pipe.set_adapters({NAMES}
 pipe.fuse_lora()
 combined_weight = pipe.unet.get_submodule(LAYER).base_layer.weight
 """)),
+        sampled=True,
     ),
     Submission(
         "a fresh pipeline for each cell, with only the adapters that it needs; integer keys; a float64 array",
@@ -363,6 +370,7 @@ originals = {name: weight.clone() for name, weight in pipe.unet.state_dict().ite
 """), rewrite("weight", """
 combined_weight = originals[f"{LAYER}.weight"] + 0.4 * deltas["subject", LAYER] + 0.7 * deltas["style", LAYER]
 """)),
+        sampled=True,
     ),
     Submission(
         "all prompts in one call with a generator each; tensors; disabled for the base; 8 bits rounded down",
