@@ -640,7 +640,7 @@ RIGHT = [
         (replace("adapter", ADAPTER, INHERITED, "AdamW(lora_parameters, lr=1e-4)", "RMSprop(lora_parameters, lr=1e-4)"), look()),
     ),
     Submission(
-        "LoRA as two linear layers, down and up, compiled lazily, NAdam",
+        "LoRA as two linear layers, down and up, NAdam",
         (replace("adapter", ADAPTER, DOWN_AND_UP, "AdamW(lora_parameters, lr=1e-4)", "NAdam(lora_parameters, lr=1e-3)"), look()),
     ),
     Submission(
