@@ -221,7 +221,7 @@ def start(folder: Path) -> None:
 
     for notebook, new in copy(folder):
         click.echo(f"{notebook}{'' if new else ' is there already and stays as it is'}")
-    click.echo(f"Go on with: cd {folder}, then jupyter lab assignments, and grade ex1 whenever you want to know.")
+    click.echo(f"Go on with: cd {folder}, open assignments in Jupyter, and run grade ex1 whenever you want to know.")
 
 
 @main.command()
