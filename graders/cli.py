@@ -130,12 +130,10 @@ def _exercise(name: str) -> click.Command:
         notebook: Path | None, json_file: Path | None, verbose: bool, parameters: tuple[str, ...], device: str | None
     ) -> None:
         from graders import grading
-        from graders.running.notebook import read as read_notebook
 
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
         notebook = notebook or grading.find_notebook(name, Path.cwd())
-        read_notebook(notebook)  # what cannot be graded must not cost the run before
         if json_file and not json_file.absolute().parent.is_dir():
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."

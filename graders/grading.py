@@ -19,6 +19,7 @@ from graders.errors import ExplainedError
 from graders.exercise import EXERCISES, Exercise, HandIn
 from graders.fixtures import catalog
 from graders.result import Result
+from graders.running.notebook import read as read_notebook
 from graders.running.run import Progress, run
 
 TIME_LIMIT = 1800.0
@@ -131,9 +132,7 @@ def check(name: str, hand_in: HandIn, watcher: Watcher | None = None) -> tuple[R
 def _again(first: HandIn, second: HandIn, checked: Checked) -> Again:
     changed = [key for key, value in second.parameters.items() if first.parameters.get(key) != value]
     run = second.evidence.run
-    error = None
-    if run.ended != "completed":
-        error = f"{run.error.ename}: {run.error.evalue}" if run.error else run.ended.replace("_", " ")
+    error = None if run.ended == "completed" else run.reason
     return Again(changed, error, {check.id: check for check in checked.checks if check.max_score})
 
 
@@ -146,6 +145,7 @@ def grade(
     other: int | None = None,
 ) -> Result:
     """Run and check a notebook; ``folder``, which is emptied first, keeps the runs, the result and the log of faults."""
+    read_notebook(notebook)  # what cannot be graded must not cost the run before
     if folder.exists():
         shutil.rmtree(folder)
     hand_in = execute(name, notebook, folder, parameters or {}, watcher, other)

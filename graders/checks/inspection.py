@@ -62,7 +62,6 @@ class Inspection:
     def _fail_stopped(self, variable: str) -> None:
         run = self.hand_in.evidence.run
         where = f" in code cell {run.cell}" if run.cell else ""
-        why = f"{run.error.ename}: {run.error.evalue}" if run.error else run.ended.replace("_", " ")
         heavy = run.ended == "out_of_memory"
         if run.error:
             heavy = bool(_LOADS_WEIGHTS.search(run.error.line) or _NO_WEIGHTS.search(run.error.evalue))
@@ -71,7 +70,7 @@ class Inspection:
             hint = "Names and shapes follow from the configuration of the U-Net. Build it from that, on the meta device, as "
             hint += "the exercise does, without from_pretrained and without the rest of the pipeline."
         fail(
-            f"`{variable}` has no value, because the notebook stopped{where} ({why}).",
+            f"`{variable}` has no value, because the notebook stopped{where} ({run.reason}).",
             expected="a notebook that runs to its end with nothing but the configuration of the U-Net",
             hint=hint,
             misconception="whole-pipeline-loaded" if heavy else None,

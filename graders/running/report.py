@@ -30,6 +30,11 @@ class RunReport:
     peak_memory_bytes: int
     device: Literal["cpu", "cuda"]
 
+    @property
+    def reason(self) -> str:
+        """Why the run ended, in few words: its error, or how it ended."""
+        return f"{self.error.ename}: {self.error.evalue}" if self.error else self.ended.replace("_", " ")
+
 
 def read_report(content: bytes) -> RunReport:
     """The report of a run from its JSON; :class:`values.Malformed` if a field is not what it has to be."""
