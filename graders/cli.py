@@ -225,14 +225,20 @@ def start(folder: Path) -> None:
 @main.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--exercise", "exercises", multiple=True, type=click.Choice(EXERCISES), help="Only this one (repeat).")
-def zoo(folder: Path, exercises: tuple[str, ...]) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep notebooks, results and feedback here, and go on with what is here already.",
+)
+def zoo(folder: Path, exercises: tuple[str, ...], output: Path | None) -> None:
     """Grade every hand-in of the zoo in FOLDER (a checkout) and compare each verdict with what is known."""
     from graders import zoo as keeping
     from graders.feedback.zoo import render
 
     console = Console(file=sys.stdout)
     with TemporaryDirectory(prefix="grade-zoo-") as place:
-        keeper = keeping.Keeper(Path(place))
+        keeper = keeping.Keeper((output or Path(place)).resolve())
         try:
             futures = [
                 future

@@ -88,3 +88,10 @@ class Result:
         beside = path.with_name(path.name + ".partial")
         beside.write_text(self.to_json(), encoding="utf-8")
         beside.replace(path)
+
+
+def load(path: Path) -> Result:
+    """The result that `Result.save` wrote."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    checks = tuple(CheckResult(**{**check, "outcome": Outcome(check["outcome"])}) for check in document["checks"])
+    return Result(document["exercise"], document["run"], checks, document["schema_version"])

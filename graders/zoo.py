@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,9 +19,11 @@ import torch
 from nbformat import NotebookNode
 
 from graders.errors import ExplainedError
+from graders.fixtures import catalog
 from graders.grading import grade
 from graders.release import without_solutions
 from graders.result import Outcome, Result
+from graders.result import load as load_result
 from graders.running.evidence import Evidence
 
 Change = Callable[[NotebookNode], None]
@@ -154,6 +158,8 @@ class Graded:
     exercise: str
     submission: Submission
     result: Result
+    folder: Path
+    """Where the notebook and what it left are kept."""
 
     @property
     def false_verdicts(self) -> list[str]:
@@ -178,10 +184,14 @@ def load(exercise: str, checkout: Path) -> Pen:
 
 
 class Keeper:
-    """Grades hand-ins side by side, each in a worker process that is bound to one core."""
+    """Grades hand-ins side by side, each in a worker process that is bound to one core.
+
+    What was graded in ``folder`` before, by the same graders, is not graded again.
+    """
 
     def __init__(self, folder: Path, workers: int | None = None) -> None:
         self.folder = folder
+        self._graders = _fingerprint()
         cores = sorted(os.sched_getaffinity(0))[:workers]
         context = multiprocessing.get_context("spawn")
         places = context.Queue()
@@ -207,19 +217,31 @@ class Keeper:
             reference.result()
             start = (_start_from(self._place(pen, pen.submissions[0]) / "graded", pen.trained_in),)
         place = self._place(pen, submission)
-        place.mkdir(parents=True)
-        notebook = place / f"{pen.exercise}.ipynb"
+        place.mkdir(parents=True, exist_ok=True)
+        notebook, graded, key = place / f"{pen.exercise}.ipynb", place / "graded", place / "graded-from"
         nbformat.write(submission.notebook(pen.reference, *start), notebook)
-        work = self._workers.submit(grade, pen.exercise, notebook, place / "graded", dict(pen.parameters))
-        return Graded(pen.exercise, submission, work.result())
+        parameters = dict(pen.parameters)
+        graded_from = hashlib.sha256(f"{self._graders} {parameters}".encode() + notebook.read_bytes()).hexdigest()
+        if not (key.is_file() and key.read_text() == graded_from):
+            key.unlink(missing_ok=True)
+            self._workers.submit(grade, pen.exercise, notebook, graded, parameters).result()
+            key.write_text(graded_from)
+        return Graded(pen.exercise, submission, load_result(graded / "result.json"), place)
 
     def _place(self, pen: Pen, submission: Submission) -> Path:
-        return self.folder / pen.exercise / str(pen.submissions.index(submission))
+        return self.folder / pen.exercise / re.sub(r"\W+", "-", submission.title)
 
     def close(self) -> None:
         """Give up what is not graded yet."""
         self._waiting.shutdown(wait=False, cancel_futures=True)
         self._workers.shutdown(cancel_futures=True)
+
+
+def _fingerprint() -> str:
+    """A hash of the graders' code and of the list of their fixtures."""
+    package = Path(__file__).parent
+    files = [*sorted(package.rglob("*.py")), catalog.ROOT / "manifest.json"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _bind(places: Queue[int]) -> None:

@@ -9,18 +9,26 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from graders.feedback import terminal
 from graders.result import Outcome
 from graders.zoo import Graded
 
 
+def _keep_feedback(graded: Graded) -> None:
+    """What a student would be told, in a text file beside the notebook."""
+    with (graded.folder / "feedback.txt").open("w", encoding="utf-8") as file:
+        terminal.render(graded.result, Console(file=file, width=80), title=graded.submission.title)
+
+
 def render(futures: Sequence[Future[Graded]], console: Console) -> int:
-    """Print every hand-in as soon as it is graded, then the table of all; 1 if any verdict is false."""
+    """Print what is false as soon as it is known, then the table of all hand-ins; 1 if any verdict is false."""
     all_graded = []
     with console.status("") as status:
         for future in as_completed(futures):
             graded = future.result()
             all_graded.append(graded)
             status.update(f"{len(all_graded)} of {len(futures)} hand-ins graded")
+            _keep_feedback(graded)
             for line in graded.false_verdicts:
                 console.print(Text(f"false: {graded.exercise}, {graded.submission.title}: {line}", "red"))
     table = Table(
