@@ -18,6 +18,7 @@ from torch import Tensor
 
 from graders.errors import HandInError
 from graders.running import files, notebook, values
+from graders.running.gather import LEFT_OUT
 from graders.running.report import RunReport, read_report
 
 MAX_JSON = 16_000_000
@@ -114,6 +115,14 @@ class Evidence:
         return read_report(files.read_file(self.folder, "run.json", MAX_JSON))
 
     @cached_property
+    def _left_out(self) -> dict[str, Any]:
+        """What was not taken out of the sandbox: path in the run folder and reason."""
+        try:
+            return values.parse_object(files.read_file(self.folder, LEFT_OUT, MAX_JSON))
+        except FileNotFoundError:
+            return {}
+
+    @cached_property
     def _request(self) -> dict[str, Any]:
         return values.parse_object(files.read_file(self.folder, "request.json", MAX_JSON))
 
@@ -187,9 +196,12 @@ class Evidence:
 
     def path(self, relative: str) -> Path:
         """The path of a regular file in OUTPUT_DIR: not a link, not a special file, not outside of it."""
+        path = f"{self._request['output']}/{relative}"
         try:
-            return files.check_file(self.folder / "work", f"{self._request['output']}/{relative}")
+            return files.check_file(self.folder / "work", path)
         except FileNotFoundError:
+            if reason := self._left_out.get(f"work/{PurePosixPath(path)}"):
+                raise Unreadable(relative, values.one_line(str(reason), 200)) from None
             raise Missing(relative, file=True) from None
         except files.Refused as error:
             raise Unreadable(relative, str(error)) from None

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
+from graders.running import values
+
 
 class Refused(Exception):
     """A file that is not read: a link, a special file, outside the folder, or larger than allowed."""
@@ -20,13 +22,13 @@ def read_file(folder: Path, relative: str, limit: int) -> bytes:
     descriptor = _open(folder, relative)
     try:
         if os.fstat(descriptor).st_size > limit:
-            raise Refused(f"{relative} is larger than {limit} bytes")
+            raise Refused(f"{values.shown(relative)} is larger than {limit} bytes")
         with os.fdopen(os.dup(descriptor), "rb") as file:
             content = file.read(limit + 1)
     finally:
         os.close(descriptor)
     if len(content) > limit:
-        raise Refused(f"{relative} is larger than {limit} bytes")
+        raise Refused(f"{values.shown(relative)} is larger than {limit} bytes")
     return content
 
 
@@ -40,7 +42,7 @@ def _open(folder: Path, relative: str) -> int:
     """A descriptor of the file: every step is opened in the one before it and never through a link."""
     path = PurePosixPath(relative)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in relative:
-        raise Refused(f"{relative!r} does not stay inside its folder")
+        raise Refused(f"{values.shown(relative)} does not stay inside its folder")
     safely = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -52,11 +54,11 @@ def _open(folder: Path, relative: str) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:  # a link gives ELOOP or ENOTDIR, a socket ENXIO, an endless name ENAMETOOLONG
-        raise Refused(f"{relative!r} is not a plain file in a plain folder ({error.strerror})") from None
+        raise Refused(f"{values.shown(relative)} is not a plain file in a plain folder ({error.strerror})") from None
     finally:
         os.close(here)
     facts = os.fstat(descriptor)
     if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
         os.close(descriptor)
-        raise Refused(f"{relative!r} is not a regular file with a single name")
+        raise Refused(f"{values.shown(relative)} is not a regular file with a single name")
     return descriptor

@@ -34,7 +34,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
 from graders.running import notebook as notebooks
-from graders.running.memory import MemoryWatch, kill_descendants, out_of_memory_kills
+from graders.running.memory import kill_descendants
 
 MAX_OUTPUT = 20_000_000
 """Characters of output that are kept of one notebook; what is printed beyond them is dropped."""
@@ -127,9 +127,7 @@ class Execution:
         self.notebook = notebooks.inject(handed_in, ast.literal_eval(request["parameters"]))
         self.cells = len(self.notebook.cells)
         self.notebook.cells.append(new_code_cell())  # the collector's, not part of what is written
-        self.memory = MemoryWatch(request["memory_limit"])
         self.number: int | None = None
-        self.seconds = 0.0
 
     def tell(self, text: str = "") -> None:
         """Write a line of progress."""
@@ -153,11 +151,7 @@ class Execution:
             # The kernel's own standard error stays open: it tells why a kernel does not start
             quiet = {"cwd": str(self.folder / "work"), "stdout": subprocess.DEVNULL}
             async with self.client.async_setup_kernel(cleanup_kc=True, **quiet):
-                watch = asyncio.create_task(self.memory.watch())
-                try:
-                    return await self._all()
-                finally:
-                    watch.cancel()
+                return await self._all()
         finally:
             shutil.rmtree(sockets, ignore_errors=True)
 
@@ -170,14 +164,7 @@ class Execution:
         if prepared is not None:
             raise StartError(f"the collector could not be prepared: {prepared}")
         self.tell("ready")
-        kills = out_of_memory_kills()
-        started = time.monotonic()
-        ending = await self._cells(started + self.request["time_limit"])
-        self.seconds = time.monotonic() - started
-        if ending.ended == "kernel_died":
-            killed = self.exit_status == -signal.SIGKILL and out_of_memory_kills() > kills
-            if self.memory.exceeded or killed:
-                ending = Ending("out_of_memory", ending.cell)
+        ending = await self._cells(time.monotonic() + self.request["time_limit"])
         if ending.ended != "kernel_died" or self.client.leaves:
             await self._collect(final=True, limit=self.request["grace"])
         return ending
@@ -194,9 +181,9 @@ class Execution:
             left = deadline - time.monotonic()
             ending = await self._attempt(index, min(left, self.request["cell_limit"] or left))
             if ending is None and self.client.leaves:
-                ending = Ending("kernel_died", self.number)
+                ending = self._death("quit() or exit() was called")
             if ending is None and not await self._collect(final=False, limit=max(deadline - time.monotonic(), 1.0)):
-                ending = Ending("kernel_died" if await self._exited() else "timeout", self.number)
+                ending = self._death() if await self._exited() else Ending("timeout", self.number)
             if ending is not None:
                 return ending
         return Ending("completed")
@@ -217,7 +204,7 @@ class Execution:
             return self._cell_error(error)
         except DeadKernelError:
             await self._exited()
-            return Ending("kernel_died", self.number)
+            return self._death()
         return None
 
     async def _interrupt(self, task: asyncio.Future[Any]) -> None:
@@ -244,6 +231,16 @@ class Execution:
         provisioner = self._manager.provisioner
         self.exit_status = None if provisioner is None else await provisioner.poll()
         return self.exit_status is not None
+
+    def _death(self, how: str = "") -> Ending:
+        """The kernel has ended, and how, as far as its exit status tells."""
+        status = self.exit_status
+        if not how and status is not None:
+            known = -status in {*signal.Signals}
+            how = f"signal {signal.Signals(-status).name}" if known else f"exit status {status}"
+        return Ending(
+            "kernel_died", self.number, {"ename": "Process ended", "evalue": how, "line": ""} if how else None
+        )
 
     async def _collect(self, *, final: bool, limit: float) -> bool:
         """Have the collector read the variables; whether the kernel is still there afterwards."""
@@ -277,8 +274,6 @@ class Execution:
             "ended": ending.ended,
             "cell": ending.cell,
             "error": ending.error,
-            "seconds": round(self.seconds, 3),
-            "peak_memory_bytes": self.memory.peak,
             "device": self._device(),
         }
         (evidence / "run.json.part").write_text(json.dumps(report))

@@ -1,11 +1,10 @@
-"""How much memory a process and everything it starts takes, and an end to it when that is too much."""
+"""How much memory a program and everything it starts takes, watched from outside, and an end to it when that is too much."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import resource
-import sys
+import os
+import threading
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
@@ -15,45 +14,63 @@ _INTERVAL = 0.25
 
 
 class MemoryWatch:
-    """Watches the processes that descend from this one; kills them when they hold more than ``limit`` bytes together.
+    """Watches a process and its descendants; kills what is too much of them.
 
-    ``peak`` is the most they held in resident memory at once, in bytes; memory that they share counts for each.
+    Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do; when
+    they and their threads are more than ``processes``, all are. ``peak_memory_bytes`` is the most they held in resident
+    memory at once; memory that they share counts for each, files in memory count only where they are mapped.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        """None is no limit."""
-        self.limit = limit
-        self.exceeded = False
-        self._peak = 0
-
-    async def watch(self) -> None:
-        """Look again and again until cancelled."""
-        while True:
-            self._look()
-            await asyncio.sleep(_INTERVAL)
+    def __init__(self, pid: int, memory: int | None, processes: int) -> None:
+        """Looks again and again, in a thread, until :meth:`end`."""
+        self.memory = memory
+        self.processes = processes
+        self.peak_memory_bytes = 0
+        self.too_many_processes = False
+        self._exceeded = False
+        self._kills = machine_kills()
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     @property
-    def peak(self) -> int:
-        """The peak so far; at least that of the largest process that has ended."""
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        return max(self._peak, ended if sys.platform == "darwin" else ended * 1024)
+    def out_of_memory(self) -> bool:
+        """Whether a process was killed for want of memory, by this watch or by the machine."""
+        return self._exceeded or machine_kills() > self._kills
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_INTERVAL):
+            with contextlib.suppress(psutil.Error):
+                self._look()
 
     def _look(self) -> None:
-        total = 0
-        for process in descendants():
+        family = [self._process, *self._process.children(recursive=True)]
+        held, threads = {}, 0
+        for process in family:
+            with contextlib.suppress(psutil.Error), process.oneshot():
+                held[process] = process.memory_info().rss
+                threads += process.num_threads()
+        total = sum(held.values())
+        self.peak_memory_bytes = max(self.peak_memory_bytes, total)
+        victims = []
+        if threads > self.processes:
+            self.too_many_processes, victims = True, family
+        elif self.memory is not None and total > self.memory:
+            self._exceeded, victims = True, [max(held, key=lambda process: held[process])]
+        for process in victims:
             with contextlib.suppress(psutil.Error):
-                held = process.memory_info().rss
-                total += held
-                self._peak = max(self._peak, _high_water(process.pid))
-        self._peak = max(self._peak, total)
-        if self.limit is not None and total > self.limit:
-            self.exceeded = True
-            kill_descendants()
+                process.kill()
 
 
 def descendants() -> list[psutil.Process]:
     """Every process that this one started, directly or not."""
-    return psutil.Process().children(recursive=True)
+    return psutil.Process(os.getpid()).children(recursive=True)
 
 
 def kill_descendants(*, wait: bool = False) -> None:
@@ -67,19 +84,10 @@ def kill_descendants(*, wait: bool = False) -> None:
             psutil.wait_procs(victims, timeout=2.0)
 
 
-def out_of_memory_kills() -> int:
+def machine_kills() -> int:
     """How many processes the Linux kernel has killed for want of memory since the machine started; 0 if unknown."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-
-
-def _high_water(pid: int) -> int:
-    """The most resident memory that a process has had, in bytes; 0 where the system does not say."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

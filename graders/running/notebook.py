@@ -17,9 +17,13 @@ from nbformat.reader import reads
 from nbformat.v4 import new_code_cell
 
 from graders.errors import ExplainedError
+from graders.running import values
 
 MAX_BYTES = 50_000_000
 """The largest notebook file that is read, in bytes."""
+MAX_PARTS = 200_000
+"""The most values, at any depth, that a notebook may hold besides outputs: nbformat takes a kilobyte for each. Lines of
+source are the most of them, and a thousand long cells have 50,000."""
 
 PARAMETERS = "parameters"
 INJECTED = "injected-parameters"
@@ -43,16 +47,15 @@ def read(path: Path) -> NotebookNode:
 
 def read_bytes(path: Path) -> bytes:
     """What is in the file ``path``; :class:`NotebookError` if it is missing, not a file, or too large."""
+    name = values.shown(path.name)
     try:
         if not path.is_file():
             what = "is not a file" if path.exists() else "does not exist"
-            raise NotebookError(f"{path.name} {what}.", "Give the path of a notebook, a file that ends in .ipynb.")
+            raise NotebookError(f"{name} {what}.", "Give the path of a notebook, a file that ends in .ipynb.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise NotebookError(
-            f"{path.name} cannot be opened: {error.strerror}.", "Check its path and permissions."
-        ) from None
+        raise NotebookError(f"{name} cannot be opened: {error.strerror}.", "Check its path and permissions.") from None
     if len(content) > MAX_BYTES:
         raise NotebookError(
             f"The notebook is larger than {MAX_BYTES // 1_000_000} MB.",
@@ -95,30 +98,53 @@ def _parse(text: str) -> NotebookNode:
     version = document.get("nbformat")
     if type(version) is not int or not 1 <= version <= 4:
         raise NotebookError("The file does not say that it is a notebook of format 4.", _SAVE_AGAIN)
-    notebook = nbformat.convert(reads(text), 4)
+    _drop_outputs(document)
+    if _has_more_parts(document, MAX_PARTS):
+        raise NotebookError(f"The notebook holds more than {MAX_PARTS:,} lines and other values.", _SAVE_AGAIN)
+    notebook = nbformat.convert(reads(json.dumps(document)), 4)
     notebook.nbformat_minor = 5
     seen: set[str] = set()
-    for position, cell in enumerate(notebook.cells):
+    free = (name for number in count() if (name := f"cell-{number}") not in seen)
+    for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
             cell.execution_count = None
         if not isinstance(cell.get("id"), str) or not _CELL_ID.fullmatch(cell.id) or cell.id in seen:
-            cell.id = next(name for n in count(position) if (name := f"cell-{n}") not in seen)
+            cell.id = next(free)
         seen.add(cell.id)
     nbformat.validate(notebook, relax_add_props=True)
     try:
-        nbformat.writes(notebook).encode("utf-8")
+        json.dumps(notebook, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise NotebookError("The notebook holds half of a Unicode character.", _SAVE_AGAIN) from None
     return notebook
+
+
+def _drop_outputs(document: dict[str, Any]) -> None:
+    """Take out what is not read anyway, and is often the largest part of a notebook."""
+    cells = document.get("cells")
+    for cell in cells if isinstance(cells, list) else ():
+        if isinstance(cell, dict):
+            cell.pop("outputs", None)
+
+
+def _has_more_parts(document: Any, most: int) -> bool:
+    parts = [document]
+    for part in parts:  # which grows meanwhile
+        if len(parts) > most:
+            return True
+        if isinstance(part, dict):
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return False
 
 
 def _where(error: Any) -> str:
     """What the format's validator objects to, in one line; cells are counted from 1."""
     path = list(getattr(error, "absolute_path", ()) or ())
     place = f"cell {path[1] + 1}: " if len(path) > 1 and path[0] == "cells" and isinstance(path[1], int) else ""
-    message = " ".join(str(getattr(error, "message", "")).split())
-    return place + (message[:117] + "..." if len(message) > 120 else message).rstrip(".")
+    return place + values.one_line(str(getattr(error, "message", "")), 120).rstrip(".")
 
 
 def has_tag(cell: NotebookNode, tag: str) -> bool:

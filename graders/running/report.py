@@ -36,9 +36,12 @@ class RunReport:
         return f"{self.error.ename}: {self.error.evalue}" if self.error else self.ended.replace("_", " ")
 
 
-def read_report(content: bytes) -> RunReport:
-    """The report of a run from its JSON; :class:`values.Malformed` if a field is not what it has to be."""
-    fields = values.parse_object(content)
+def read_report(content: bytes, **seen: float) -> RunReport:
+    """The report of a run from its JSON, with the fields that were ``seen`` in place of the JSON's own.
+
+    :class:`values.Malformed` if a field is not what it has to be.
+    """
+    fields = {**values.parse_object(content), **seen}
     ended: Any = fields.get("ended")
     cell, device = fields.get("cell"), fields.get("device")
     seconds, memory, error = fields.get("seconds"), fields.get("peak_memory_bytes"), fields.get("error")
@@ -46,9 +49,9 @@ def read_report(content: bytes) -> RunReport:
         raise values.Malformed("a run that ended in no known way")
     if cell is not None and (type(cell) is not int or not 1 <= cell < 100_000):
         raise values.Malformed("a run that ended in no cell")
-    if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+    if type(seconds) not in (int, float) or not 0 <= seconds < 1e9:
         raise values.Malformed("a run of no duration")
-    if not isinstance(memory, int) or not 0 <= memory < 1 << 63:
+    if type(memory) is not int or not 0 <= memory < 1 << 63:
         raise values.Malformed("a run that took no memory")
     if error is not None:
         if not isinstance(error, dict) or any(type(error.get(key)) is not str for key in ("ename", "evalue", "line")):

@@ -8,27 +8,23 @@ which is deleted afterwards; and to ``evidence/``: ``executed.ipynb``, ``run.jso
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-import graders
 from graders.errors import ExplainedError
 from graders.running import files, notebook, values
 from graders.running.evidence import MAX_JSON, Evidence
-from graders.running.report import RunReport, read_report
-from graders.running.sandbox import WRITABLE, Isolation, NoIsolation
+from graders.running.report import RunError, RunReport, read_report
+from graders.running.sandbox import WRITABLE, Isolation, Limits, NoIsolation, Program, Usage, output_of
 
 START_LIMIT = 120.0
 """Seconds within which the kernel has to be ready."""
@@ -63,7 +59,7 @@ def run(
     run_folder: Path,
     time_limit: float,
     cell_limit: float | None = None,
-    memory_limit: int | None = None,
+    limits: Limits | None = None,
     grace: float = 60.0,
     isolation: Isolation | None = None,
     environment: Mapping[str, str] | None = None,
@@ -75,12 +71,12 @@ def run(
     ``parameters`` are injected; ``OUTPUT_DIR``, a folder relative to the working directory, is ``output`` unless given.
     ``hand_in`` maps the names of the variables to collect to one of :data:`KINDS`. The notebook may run for
     ``time_limit`` seconds and each cell for ``cell_limit``; interrupting it and collecting may take up to twice
-    ``grace`` seconds more. ``memory_limit`` is in bytes. ``environment`` is added to the kernel's, which is otherwise
-    nearly empty; ``readable`` are the files and folders that the parameters name.
+    ``grace`` seconds more. ``environment`` is added to the kernel's, which is otherwise nearly empty; ``readable`` are
+    the files and folders that the parameters name.
 
     However the run ends, evidence comes back. Raises :class:`notebook.NotebookError` for a notebook that cannot be run,
-    :class:`LaunchError` when no kernel could be had, FileExistsError when the folder has been used, and ValueError or
-    TypeError for impossible arguments.
+    :class:`LaunchError` when no kernel could be had, :class:`IsolationError` when no isolation, FileExistsError when the
+    folder has been used, and ValueError or TypeError for impossible arguments.
     """
     isolation = isolation or NoIsolation()
     run_folder = Path(run_folder).resolve()
@@ -93,29 +89,21 @@ def run(
         "output": _output(parameters["OUTPUT_DIR"]),
         "time_limit": time_limit,
         "cell_limit": cell_limit,
-        "memory_limit": memory_limit,
         "grace": grace,
     }
     _lay_out(run_folder, content, request)
-    argv = [sys.executable, "-m", "graders.running.kernel", str(run_folder / "request.json")]
-    added = {**_import_path(), **(environment or {})}
-    started = time.monotonic()
+    argv = [sys.executable, "-m", "graders.running.kernel", "request.json"]
+    program = isolation.start(argv, run_folder, limits or Limits(), environment or {}, readable)
     try:
-        process = isolation.popen(argv, run_folder, added, readable)
-    except OSError as error:
-        raise LaunchError(
-            f"Isolation {isolation.name!r} cannot be had: {error}.", "Install it, or choose another."
-        ) from error
-    try:
-        watch = _Watch(process, on_progress)
+        watch = _Watch(program, on_progress)
         timed_out = watch.wait(time_limit + 2 * grace)
     finally:
-        isolation.kill(process, run_folder)
+        usage = program.end()
         shutil.rmtree(run_folder / "home", ignore_errors=True)
     watch.finish()
     if not watch.ready:
         raise watch.launch_error()
-    report = _report(run_folder, timed_out, watch.last, time.monotonic() - started)
+    report = _report(run_folder, timed_out, watch, usage)
     _write_json(run_folder / "run.json", asdict(report))
     return Evidence(run_folder)
 
@@ -152,33 +140,37 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
-def _import_path() -> dict[str, str]:
-    """What lets the kernel import this package where it is not installed."""
-    home = Path(graders.__file__).resolve().parents[1]
-    return {} if home == Path(sysconfig.get_paths()["purelib"]).resolve() else {"PYTHONPATH": str(home)}
-
-
-def _report(run_folder: Path, timed_out: bool, last: Progress | None, seconds: float) -> RunReport:
-    """The untrusted half's own report where there is one and it says what can be; else what was seen from outside."""
-    with contextlib.suppress(FileNotFoundError, files.Refused, values.Malformed):
-        return read_report(files.read_file(run_folder, "evidence/run.json", MAX_JSON))
-    cell = last.cell if last else None
-    return RunReport("timeout" if timed_out else "kernel_died", cell, None, seconds, 0, "cpu")
+def _report(run_folder: Path, timed_out: bool, watch: _Watch, usage: Usage) -> RunReport:
+    """The untrusted half's own report where there is one and it says what can be, with what was seen from outside."""
+    seen = {"seconds": round(watch.seconds, 3), "peak_memory_bytes": usage.peak_memory_bytes}
+    try:
+        report = read_report(files.read_file(run_folder, "evidence/run.json", MAX_JSON), **seen)
+    except (FileNotFoundError, files.Refused, values.Malformed):
+        cell = watch.last.cell if watch.last else None
+        report = RunReport("timeout" if timed_out else "kernel_died", cell, None, watch.seconds, 0, "cpu")
+    if report.ended == "kernel_died" and usage.out_of_memory:
+        return replace(report, ended="out_of_memory", error=None)
+    if report.ended == "kernel_died" and usage.too_many_processes:
+        return replace(report, error=RunError("Process ended", "it had started too many processes", ""))
+    return report
 
 
 class _Watch:
-    """Reads what the untrusted half says in a thread, so that it is never kept waiting, and passes it on from here."""
+    """Reads what the untrusted half says in a thread, so that it is never kept waiting, and passes it on from here.
 
-    def __init__(self, process: subprocess.Popen[bytes], on_progress: Callable[[Progress], None]) -> None:
-        self.process = process
+    ``seconds`` is how long it has run since the kernel was ready.
+    """
+
+    def __init__(self, program: Program, on_progress: Callable[[Progress], None]) -> None:
+        self.process = program.process
         self.on_progress = on_progress
         self.ready = False
         self.last: Progress | None = None
         self.unknown: deque[str] = deque(maxlen=20)
         self.queue: deque[Progress] = deque(maxlen=100)
         self.started = time.monotonic()
-        assert process.stdout is not None
-        self.thread = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        self.seconds = 0.0
+        self.thread = threading.Thread(target=self._read, args=(output_of(program),), daemon=True)
         self.thread.start()
 
     def wait(self, limit: float) -> bool:
@@ -189,9 +181,8 @@ class _Watch:
             now = time.monotonic()
             if self.ready and ready_at is None:
                 ready_at = now
-            if ready_at is None and now - self.started > START_LIMIT:
-                return True
-            if ready_at is not None and now - ready_at > limit:
+            self.seconds = now - (ready_at or now)
+            if self.seconds > limit or (ready_at is None and now - self.started > START_LIMIT):
                 return True
             time.sleep(_POLL)
         return False

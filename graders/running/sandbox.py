@@ -6,12 +6,18 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
+
+import graders
+from graders.errors import ExplainedError
+from graders.running.memory import MemoryWatch
 
 WRITABLE = ("work", "evidence", "home")
 """The folders of a run folder that the program writes to; everything else in it is only read."""
@@ -23,77 +29,153 @@ PASSED_ON = (
 """Variables of this process's environment that the program sees. None holds a secret."""
 
 
-class Isolation(Protocol):
-    """Keeps a program and everything it starts together and, as far as its kind can, away from all else.
+class IsolationError(ExplainedError):
+    """The isolation that was asked for cannot be had on this machine."""
 
-    An implementation may refuse by raising OSError when it cannot be had on this machine.
-    """
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program and everything it starts may take together."""
+
+    memory: int | None = None
+    """Bytes of memory, with what its files in memory hold; None is no limit."""
+    processes: int = 1000
+    """Processes and threads: a kernel with its libraries starts a few for every core."""
+    disk: int = 2 << 30
+    """Bytes of files in the working directory, and as many of temporary files."""
+    shared_memory: int = 1 << 30
+    """Bytes of files in `/dev/shm`."""
+    files: int = 10_000
+    """Files that are kept of what it wrote."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a program took, and the limit that ended it or a part of it, if one did."""
+
+    peak_memory_bytes: int
+    out_of_memory: bool
+    too_many_processes: bool
+
+
+class Program(Protocol):
+    """A program that runs, or has run, with everything it started."""
+
+    process: subprocess.Popen[bytes]
+    """What was launched: its exit status is the program's, and its standard output has both of the program's streams."""
+
+    def end(self) -> Usage:
+        """End the program and everything it started, and have what it wrote in the run folder.
+
+        No error if all of it has ended already.
+        """
+
+
+class Isolation(Protocol):
+    """Keeps a program and everything it starts together and, as far as its kind can, away from all else."""
 
     @property
     def name(self) -> str:
         """What it is called on the command line."""
 
-    def popen(
-        self, argv: Sequence[str], run_folder: Path, environment: Mapping[str, str], readable: Sequence[Path] = ()
-    ) -> subprocess.Popen[bytes]:
-        """Start the program in ``run_folder``; standard output and error come back through one pipe.
+    def start(
+        self,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        readable: Sequence[Path] = (),
+    ) -> Program:
+        """Start the program with ``run_folder``, or what stands for it inside, as its working directory.
 
-        Of the run folder it writes to :data:`WRITABLE` only. ``environment`` is added to what
-        :func:`clean_environment` gives; temporary files are private to the run and have short paths. ``readable`` are
-        further files and folders that it reads at their own paths: models and data sets.
+        Of the run folder it writes to :data:`WRITABLE` only. ``environment`` is added to what :func:`clean_environment`
+        gives; temporary files are private to the run and have short paths. ``readable`` are further files and folders
+        that it reads at their own paths: models and data sets. Raises :class:`IsolationError` or OSError.
         """
-
-    def kill(self, process: subprocess.Popen[bytes], run_folder: Path) -> None:
-        """End the program and everything it started; no error if all of it has ended already."""
 
 
 class NoIsolation:
-    """No sandbox: a process like any other. For one's own notebooks, or on a machine that is itself disposable."""
+    """No sandbox: a process like any other. For one's own notebooks, or on a machine that is itself disposable.
+
+    Memory and processes are watched; files are not limited.
+    """
 
     name = "none"
 
-    def __init__(self) -> None:
-        """One instance serves any number of runs."""
-        self._temporary: dict[Path, str] = {}
-
-    def popen(
-        self, argv: Sequence[str], run_folder: Path, environment: Mapping[str, str], readable: Sequence[Path] = ()
-    ) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        readable: Sequence[Path] = (),
+    ) -> Program:
         """Start the program with nothing between it and the machine but a clean environment and a session."""
-        temporary = self._temporary[run_folder] = tempfile.mkdtemp(prefix="grade-")
-        return subprocess.Popen(
-            list(argv),
-            cwd=run_folder,
-            env={**clean_environment(run_folder), "TMPDIR": temporary, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return _Unconfined(argv, run_folder, limits, environment)
 
-    def kill(self, process: subprocess.Popen[bytes], run_folder: Path) -> None:
+
+class _Unconfined:
+    def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
+        self.home = str(run_folder / "home")
+        self.temporary = tempfile.mkdtemp(prefix="grade-")
+        self.process = launch(
+            argv,
+            run_folder,
+            {**clean_environment(self.home), **_import_path(), "TMPDIR": self.temporary, **environment},
+        )
+        self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
+
+    def end(self) -> Usage:
         """Kill the program's descendants, and whatever else still has this run's home folder in its environment."""
-        home = str(run_folder / "home")
         for _ in range(3):  # a process may fork between being listed and being killed
-            victims = [victim for victim in psutil.process_iter() if _home(victim) == home]
-            if process.poll() is None:
+            victims = [victim for victim in psutil.process_iter() if _home(victim) == self.home]
+            if self.process.poll() is None:
                 with contextlib.suppress(psutil.Error):
-                    victims += psutil.Process(process.pid).children(recursive=True)
+                    victims += psutil.Process(self.process.pid).children(recursive=True)
             for victim in victims:
                 with contextlib.suppress(psutil.Error):
                     victim.kill()
             if not victims:
                 break
-        process.kill()
-        process.wait()
-        if run_folder in self._temporary:
-            shutil.rmtree(self._temporary.pop(run_folder), ignore_errors=True)
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.watch.end()
+        return Usage(self.watch.peak_memory_bytes, self.watch.out_of_memory, self.watch.too_many_processes)
 
 
-def clean_environment(run_folder: Path) -> dict[str, str]:
-    """The environment of an untrusted program: :data:`PASSED_ON`, and a home folder inside the run folder."""
+def launch(
+    argv: Sequence[str], folder: Path, environment: Mapping[str, str], descriptors: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, with one pipe for what it prints and no descriptor but those named."""
+    return subprocess.Popen(
+        list(argv),
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=descriptors,
+    )
+
+
+def output_of(program: Program) -> IO[bytes]:
+    """What the program prints."""
+    assert program.process.stdout is not None
+    return program.process.stdout
+
+
+def clean_environment(home: str) -> dict[str, str]:
+    """The environment of an untrusted program: :data:`PASSED_ON`, and a home folder."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**passed, "HOME": str(run_folder / "home"), "PYTHONNOUSERSITE": "1"}
+    return {**passed, "HOME": home, "PYTHONNOUSERSITE": "1"}
+
+
+def _import_path() -> dict[str, str]:
+    """What lets the program import this package where it is not installed."""
+    home = Path(graders.__file__).resolve().parents[1]
+    return {} if home == Path(sysconfig.get_paths()["purelib"]).resolve() else {"PYTHONPATH": str(home)}
 
 
 def _home(process: psutil.Process) -> str | None:

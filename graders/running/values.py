@@ -8,6 +8,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+MAX_KEYS = 10_000
+"""The most items of one mapping or set. Numbers can be chosen to have the same hash, and so many of those still take only
+seconds to tell apart, though a time that grows with the square of their number."""
 _MAX_DEPTH = 32
 
 
@@ -57,6 +60,8 @@ def decode(encoded: Any, depth: int = 0) -> Any:
         return Opaque(one_line(content, 200))
     if not isinstance(content, list):
         raise Malformed("a tag with the wrong content")
+    if tag == "set" and len(content) > MAX_KEYS:
+        raise Malformed(f"a set of more than {MAX_KEYS} items")
     if tag == "mapping":
         return {key: decode(item, depth + 1) for key, item in pairs(content, depth)}
     items = [decode(item, depth + 1) for item in content]
@@ -71,6 +76,8 @@ def decode(encoded: Any, depth: int = 0) -> Any:
 
 def pairs(content: list[Any], depth: int = 0) -> list[tuple[Hashable, Any]]:
     """Pairs of a decoded, normalised key and a still encoded item."""
+    if len(content) > MAX_KEYS:
+        raise Malformed(f"a mapping of more than {MAX_KEYS} items")
     if any(not isinstance(pair, list) or len(pair) != 2 for pair in content):
         raise Malformed("a mapping that does not hold pairs")
     return [(_hashable(normalise(decode(key, depth + 1))), item) for key, item in content]
@@ -105,3 +112,8 @@ def one_line(text: str, limit: int) -> str:
     shown = "".join(character if character.isprintable() else " " for character in clean(text[: 4 * limit]))
     shown = " ".join(shown.split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def shown(name: str) -> str:
+    """A name from the hand-in, fit for one line: control characters escaped, cut where it is very long."""
+    return repr(name if len(name) <= 120 else name[:120] + "…")

@@ -6,8 +6,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
 from graders.running.run import run
+from graders.running.sandbox import Isolation, NoIsolation
 
 Runner = Callable[..., Evidence]
 
@@ -23,14 +25,19 @@ def write_notebook(folder: Path, cells: list[str], answers: tuple[str, ...] = ()
     return path
 
 
+@pytest.fixture(scope="module", params=[NoIsolation(), Bubblewrap()], ids=lambda isolation: isolation.name)
+def isolation(request: pytest.FixtureRequest) -> Isolation:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def run_cells(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+def run_cells(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Runner:
     """Runs code cells (numbered from 2, the parameters being cell 1) in a kernel and gives the evidence."""
 
     def runner(*cells: str, hand_in: dict[str, str], **options: Any) -> Evidence:
         folder = tmp_path_factory.mktemp("run")
         path = write_notebook(folder / "hand-in", list(cells), options.pop("answers", ()))
-        options = {"parameters": {}, "time_limit": 60.0, "grace": 12.0, **options}
+        options = {"parameters": {}, "time_limit": 60.0, "grace": 12.0, "isolation": isolation, **options}
         return run(path, hand_in=hand_in, run_folder=folder / "run", **options)
 
     return runner

@@ -1,0 +1,246 @@
+"""The sandbox: bubblewrap (https://github.com/containers/bubblewrap), a system-call filter and a control group."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import graders
+from graders.running import cgroup
+from graders.running.gather import gather
+from graders.running.launch import FOLDERS
+from graders.running.memory import MemoryWatch
+from graders.running.sandbox import IsolationError, Limits, Program, Usage, clean_environment, launch, output_of
+from graders.running.values import one_line
+
+INSIDE = Path("/grade")
+"""What the program sees of the run folder."""
+PACKAGE = Path("/opt/grade")
+"""Where the program finds what of this package it needs; the rest, with every expected value, is not in the sandbox."""
+EVIDENCE = 5 << 28
+"""Bytes of evidence: a quarter more than the collector keeps, for what is replaced."""
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_SETTINGS = (
+    "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime",
+    "/etc/timezone", "/etc/OpenCL", "/etc/vulkan",
+)  # fmt: skip
+_ABOUT = {"USER": "student", "TMPDIR": "/tmp", "HF_HUB_OFFLINE": "1"}
+_NEEDED = ("errors.py", "running")
+_LAST_FAMILY = socket.AF_NETLINK
+"""Of address families only those up to this one are left, and of them only Unix, IP and netlink."""
+_REFUSED = ("add_key", "bpf", "io_uring_setup", "keyctl", "perf_event_open", "request_key", "userfaultfd")
+
+
+class Bubblewrap:
+    """Namespaces of its own for files, processes, network, users and the rest; limits by control group, if there is one.
+
+    ``control_groups`` False is for trying out what holds without them.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, *, control_groups: bool = True) -> None:
+        self.control_groups = control_groups
+
+    def start(
+        self,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        readable: Sequence[Path] = (),
+    ) -> Program:
+        """Start the program; what it writes is in memory and comes to the run folder when it ends."""
+        bwrap = shutil.which("bwrap")
+        if bwrap is None:
+            raise IsolationError("bubblewrap is not installed.", "Install it: sudo apt-get install bubblewrap")
+        group = None
+        if self.control_groups:
+            with contextlib.suppress(cgroup.NoControlGroup):
+                group = cgroup.create(limits.memory, limits.processes)
+        return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group)
+
+
+_ENTER = ("/bin/sh", "-c", 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"', "sh")
+"""Enters the control groups that are named before a double dash and becomes the command after it."""
+
+
+class _Sandboxed:
+    def __init__(
+        self,
+        bwrap: str,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        readable: Sequence[Path],
+        group: cgroup.ControlGroup | None,
+    ) -> None:
+        self.run_folder, self.limits, self.group = run_folder, limits, group
+        self.ours, theirs = socket.socketpair()
+        told, tell = os.pipe()
+        with theirs, open(told, encoding="utf-8") as telling, open(tell, "w") as telling_end, _filter() as filtering:
+            inside = {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(PACKAGE), **_ABOUT, **environment}
+            options = [
+                *_namespaces(),
+                *_files(run_folder, limits, readable),
+                *(word for name, value in inside.items() for word in ("--setenv", name, value)),
+                *("--seccomp", str(filtering.fileno()), "--info-fd", str(tell), "--chdir", str(INSIDE)),
+            ]
+            command = [
+                *(sys.executable, "-I", "-S", str(PACKAGE / "graders" / "running" / "launch.py")),
+                *(str(theirs.fileno()), str(limits.processes), str(limits.disk), *argv),
+            ]
+            entrances = group.entrance if group else ()
+            with _written("\0".join(options).encode()) as given:
+                # Its first process is seen inside with its environment and arguments, which are therefore kept bare
+                command = [*_ENTER, *map(str, entrances), "--", bwrap, "--args", str(given.fileno()), "--", *command]
+                passed = (theirs.fileno(), tell, filtering.fileno(), given.fileno())
+                self.process: subprocess.Popen[bytes] = launch(command, Path("/"), {}, passed)
+            telling_end.close()
+            self.first = _open_process(telling.read())
+        if self.first is None:
+            self._give_up()
+        self.watch = None if group else MemoryWatch(self.process.pid, limits.memory, limits.processes)
+
+    def end(self) -> Usage:
+        """Kill the sandbox's first process, and with it the Linux kernel kills all others; copy what they wrote."""
+        if self.first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.first, signal.SIGKILL)
+            select.select([self.first], [], [])  # it ends as the last one
+            os.close(self.first)
+            self.first = None
+        self.process.kill()
+        self.process.wait()
+        seen = self.group or self.watch
+        assert seen
+        usage = Usage(seen.peak_memory_bytes, seen.out_of_memory, seen.too_many_processes)
+        seen.end()
+        with self.ours:
+            gather(self.ours, self.run_folder, self.limits)
+        return usage
+
+    def _give_up(self) -> None:
+        """Nothing runs; bubblewrap, or the shell before it, has said why."""
+        with self.ours:
+            said = output_of(self).read(10_000).decode("utf-8", "replace")
+        self.process.wait()
+        if self.group:
+            self.group.end()
+        raise IsolationError(
+            f"bubblewrap cannot make a sandbox here: {one_line(said, 200)}.", "See what holds here: grade doctor"
+        )
+
+
+def _open_process(told: str) -> int | None:
+    """A descriptor of the sandbox's first process, from what bubblewrap told; None if it told nothing."""
+    with contextlib.suppress(ValueError, ProcessLookupError):
+        return os.pidfd_open(json.loads(told)["child-pid"])
+    return None
+
+
+def _namespaces() -> list[str]:
+    return [
+        *("--unshare-all", "--unshare-user", "--disable-userns", "--new-session", "--die-with-parent"),
+        *("--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "grade", "--clearenv"),
+    ]
+
+
+def _files(run_folder: Path, limits: Limits, readable: Sequence[Path]) -> list[str]:
+    """What is to be seen of the machine's files, and where there is room to write."""
+    package = Path(graders.__file__).parent
+    words = []
+    for path in _SYSTEM:
+        words += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind-try", path, path]
+    for path in (*_SETTINGS, *_interpreter()):
+        words += ["--ro-bind-try", path, path]
+    words += ["--proc", "/proc", "--dev", "/dev", *_devices()]
+    words += ["--size", str(limits.disk), "--tmpfs", "/tmp", "--size", str(limits.shared_memory), "--tmpfs", "/dev/shm"]
+    hidden = [str(package)] if any(package.is_relative_to(path) for path in (*_SYSTEM, *_interpreter())) else []
+    words += [word for path in hidden for word in ("--tmpfs", path)]
+    for name in _NEEDED:
+        words += ["--ro-bind", str(package / name), str(PACKAGE / "graders" / name)]
+    for source in readable:
+        words += ["--ro-bind", str(source), str(source)]
+    for name, size in (("work", limits.disk), ("evidence", EVIDENCE), ("home", limits.disk)):
+        words += ["--size", str(size), "--tmpfs", str(INSIDE / name)]
+    for folder in FOLDERS:
+        for inner in sorted((run_folder / folder).rglob("*")):
+            words += ["--dir", str(INSIDE / inner.relative_to(run_folder))]
+    for file in sorted(path for path in run_folder.iterdir() if path.is_file()):
+        words += ["--ro-bind", str(file), str(INSIDE / file.name)]
+    # A process that the machine takes for its superuser's could write to /proc/sys without any capability
+    return words + [word for path in (*hidden, "/proc", "/dev", "/") for word in ("--remount-ro", path)]
+
+
+def _interpreter() -> list[str]:
+    """The folders of this Python and its packages, outermost first, but those that are part of the system."""
+    folders = {sys.prefix, sys.base_prefix, *(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix))}
+    outside = [path for path in folders if not any(Path(path).is_relative_to(system) for system in _SYSTEM)]
+    return sorted(outside, key=len)
+
+
+def _devices() -> Iterator[str]:
+    """What a program needs of an NVIDIA GPU: its devices, what the driver says of them, and the driver's libraries."""
+    for pattern in ("nvidia*", "dxg"):
+        for device in sorted(Path("/dev").glob(pattern)):
+            yield from ("--dev-bind", str(device), str(device))
+    for folder in (*sorted(Path("/sys/module").glob("nvidia*")), *_libraries()):
+        yield from ("--ro-bind-try", str(folder), str(folder))
+
+
+def _libraries() -> list[Path]:
+    """Folders of libraries outside of the system that the environment names."""
+    named = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")]
+    return [path for path in named if path.is_dir() and not any(path.is_relative_to(system) for system in _SYSTEM)]
+
+
+@contextlib.contextmanager
+def _filter() -> Iterator[IO[bytes]]:
+    """The system-call filter: what no notebook needs and no namespace confines.
+
+    Address families beyond the usual ones (vsock reaches the machine that hosts this one), io_uring (it opens sockets
+    past the filter), keys, which belong to the user, and doors to the Linux kernel that have often been left open.
+    """
+    try:
+        import pyseccomp  # type: ignore[import-untyped]  # publishes no types
+    except (ImportError, RuntimeError) as error:
+        raise IsolationError(
+            f"The system-call filter cannot be made: {error}.", "Install libseccomp: sudo apt-get install libseccomp2"
+        ) from None
+    filtering = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    refuse = pyseccomp.ERRNO(errno.EAFNOSUPPORT)
+    allowed = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK}
+    filtering.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.GT, int(_LAST_FAMILY)))
+    for family in range(int(_LAST_FAMILY) + 1):
+        if family not in allowed:
+            filtering.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+    for name in _REFUSED:
+        filtering.add_rule(pyseccomp.ERRNO(errno.ENOSYS), name)
+    with tempfile.TemporaryFile() as file:
+        filtering.export_bpf(file)
+        file.seek(0)
+        yield file
+
+
+@contextlib.contextmanager
+def _written(content: bytes) -> Iterator[IO[bytes]]:
+    """A file that no path leads to."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
