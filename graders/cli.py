@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
+from graders.fixtures.commands import fixtures
 from graders.result import Result
 
 EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
@@ -100,17 +101,31 @@ _parameters = click.option(
     help="Run it with this parameter instead.",
 )
 _device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
+_isolation = click.option(
+    "--isolation",
+    type=click.Choice(["none", "bubblewrap"]),
+    default="none",
+    show_default=True,
+    help="Where the notebook's code runs: bubblewrap is a sandbox, for notebooks that are not your own.",
+)
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
 
 
-def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, verbose: bool) -> Result:
+def _isolated(name: str) -> Any:
+    """The isolation of that name, None for none."""
+    from graders.running.bubblewrap import Bubblewrap
+
+    return Bubblewrap() if name == Bubblewrap.name else None
+
+
+def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, verbose: bool, isolation: str) -> Result:
     """Grade one notebook, keep everything in the folder .grade, and print the feedback."""
     from graders import grading
     from graders.feedback import terminal
 
     folder = Path.cwd() / ".grade" / name / notebook.stem
     with _progress(console, name) as watcher:
-        result = grading.grade(name, notebook, folder, given, watcher)
+        result = grading.grade(name, notebook, folder, given, watcher, isolation=_isolated(isolation))
     terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
     faults = folder / "grader-faults.log"
     if faults.exists():
@@ -126,8 +141,14 @@ def _exercise(name: str) -> click.Command:
     @_verbose
     @_parameters
     @_device
+    @_isolation
     def command(
-        notebook: Path | None, json_file: Path | None, verbose: bool, parameters: tuple[str, ...], device: str | None
+        notebook: Path | None,
+        json_file: Path | None,
+        verbose: bool,
+        parameters: tuple[str, ...],
+        device: str | None,
+        isolation: str,
     ) -> None:
         from graders import grading
 
@@ -138,7 +159,7 @@ def _exercise(name: str) -> click.Command:
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
-        result = _grade(name, notebook, _given(parameters, device), console, verbose)
+        result = _grade(name, notebook, _given(parameters, device), console, verbose, isolation)
         if json_file:
             result.save(json_file)
         sys.exit(result.exit_status)
@@ -158,7 +179,8 @@ for _name in EXERCISES:
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @_verbose
 @_device
-def grade_all(folder: Path, verbose: bool, device: str | None) -> None:
+@_isolation
+def grade_all(folder: Path, verbose: bool, device: str | None, isolation: str) -> None:
     """Grade the notebooks of all exercises in FOLDER, one after the other."""
     from graders import grading
 
@@ -168,7 +190,7 @@ def grade_all(folder: Path, verbose: bool, device: str | None) -> None:
     for name in EXERCISES:
         try:
             notebook = grading.find_notebook(name, folder)
-            result = _grade(name, notebook, _given((), device), console, verbose)
+            result = _grade(name, notebook, _given((), device), console, verbose, isolation)
         except ExplainedError as error:  # one missing notebook must not keep the others from being graded
             _complain(error.problem, error.fix)
             table.add_row(name, "", "not graded")
@@ -184,7 +206,8 @@ def grade_all(folder: Path, verbose: bool, device: str | None) -> None:
 @main.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @_device
-def reference(folder: Path, device: str | None) -> None:
+@_isolation
+def reference(folder: Path, device: str | None, isolation: str) -> None:
     """Grade every reference solution in FOLDER (a checkout) on everything that hand-ins may meet.
 
     Fails unless each gets full marks with every set of parameters.
@@ -200,7 +223,7 @@ def reference(folder: Path, device: str | None) -> None:
         for other in range(max(1, len(exercise.others))):
             place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
             with _progress(console, name) as watcher:
-                result = grading.grade(name, notebook, place, _given((), device), watcher, other)
+                result = grading.grade(name, notebook, place, _given((), device), watcher, other, _isolated(isolation))
             right = result.exit_status == 0
             failed = failed or not right
             shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""
@@ -209,6 +232,19 @@ def reference(folder: Path, device: str | None) -> None:
             if not right:
                 terminal.render(result, console, title=exercise.title)
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+def doctor() -> None:
+    """Find out what holds on this machine: whether other people's notebooks can be run safely.
+
+    Every promise of the sandbox is put to the test by an attempt to break it. Fails if one that matters is broken.
+    """
+    from graders.feedback.doctor import render
+    from graders.running.bubblewrap import Bubblewrap
+    from graders.running.promises import examine
+
+    sys.exit(0 if render("The sandbox (bubblewrap)", examine(Bubblewrap()), Console()) else 1)
 
 
 @main.command()
@@ -355,47 +391,4 @@ def release(folder: Path) -> None:
         click.echo(assignment)
 
 
-@main.group()
-def fixtures() -> None:
-    """Make and verify the models, data sets and adapters that notebooks are graded with."""
-
-
-@fixtures.command()
-@click.option("--again", multiple=True, metavar="STAGE", help="Make this stage again (may be repeated).")
-def build(again: tuple[str, ...]) -> None:
-    """Make all fixtures, which takes about an hour and a half on two cores; an interrupted build goes on."""
-    from graders.fixtures import catalog
-    from graders.fixtures.build import Build
-
-    Build(catalog.ROOT, Console()).run(again)
-
-
-@fixtures.command()
-def verify() -> None:
-    """Recompute the hashes and the figures of the fixtures and compare them with the manifest."""
-    from graders.fixtures import catalog
-    from graders.fixtures.verification import verify as check
-
-    sys.exit(0 if check(catalog.ROOT, Console()) else 1)
-
-
-@fixtures.command()
-def calibrate() -> None:
-    """Derive the graders' thresholds again from the adapters of known nature."""
-    from graders.fixtures import catalog
-    from graders.fixtures.calibration import calibrate as derive
-
-    derive(catalog.ROOT, Console())
-
-
-@fixtures.command()
-@click.option("--seeds", default=20, show_default=True, help="Trainings of each kind.")
-def trials(seeds: int) -> None:
-    """Train adapters of known nature from many seeds and count the false verdicts of the statistical checks.
-
-    Two hours on two cores from nothing; it can be interrupted and goes on, and what is there already is only counted.
-    """
-    from graders.fixtures import catalog
-    from graders.fixtures import trials as many
-
-    sys.exit(0 if many.run(catalog.ROOT, seeds, Console()) else 1)
+main.add_command(fixtures)

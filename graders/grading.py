@@ -6,12 +6,14 @@ import hashlib
 import importlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # publishes no types
 
 from graders.again import Again
 from graders.engine import Checked, run_checks
@@ -21,6 +23,7 @@ from graders.fixtures import catalog
 from graders.result import Result
 from graders.running.notebook import read as read_notebook
 from graders.running.run import Progress, run
+from graders.running.sandbox import Isolation, Limits
 
 TIME_LIMIT = 1800.0
 """Seconds a notebook may take; the slowest reference solution takes about 100 s on two cores."""
@@ -69,8 +72,11 @@ def execute(
     parameters: Mapping[str, Any],
     watcher: Watcher | None = None,
     other: int | None = None,
+    isolation: Isolation | None = None,
 ) -> HandIn:
     """Run a notebook on the grading fixtures and return what it left behind in ``folder / "run"``.
+
+    Without ``isolation`` it runs as any program does, which is for one's own notebooks.
 
     Where the exercise has other parameters, it is run with those as well, in ``folder / "again"``: with the set number
     ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets the same one.
@@ -92,6 +98,8 @@ def execute(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = {"OMP_NUM_THREADS": str(max(1, cores // workers))} if workers > 1 else {}
 
+    limits = Limits(memory=_memory_limit() if isolation else None)
+
     def run_one(place: str) -> HandIn:
         evidence = run(
             notebook,
@@ -100,13 +108,30 @@ def execute(
             run_folder=folder / place,
             time_limit=TIME_LIMIT,
             on_progress=watcher.on_run if watcher and place == "run" else lambda progress: None,
+            limits=limits,
+            isolation=isolation,
             environment=environment,
+            readable=sorted(set(_named_files(list(runs[place].values())))),
         )
         return HandIn(evidence, runs[place])
 
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
     return HandIn(first.evidence, given, again[0] if again else None)
+
+
+def _memory_limit() -> int:
+    """Bytes that a notebook which is not one's own may take: three quarters of the machine's, 16 GiB at most."""
+    return min(16 << 30, psutil.virtual_memory().total * 3 // 4)
+
+
+def _named_files(value: Any) -> Iterator[Path]:
+    """The files and folders that a parameter names."""
+    if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
+        yield Path(value)
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _named_files(item)
 
 
 def _on_cpu(device: str) -> bool:
@@ -143,12 +168,13 @@ def grade(
     parameters: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     other: int | None = None,
+    isolation: Isolation | None = None,
 ) -> Result:
     """Run and check a notebook; ``folder``, which is emptied first, keeps the runs, the result and the log of faults."""
     read_notebook(notebook)  # what cannot be graded must not cost the run before
     if folder.exists():
         shutil.rmtree(folder)
-    hand_in = execute(name, notebook, folder, parameters or {}, watcher, other)
+    hand_in = execute(name, notebook, folder, parameters or {}, watcher, other, isolation)
     result, faults = check(name, hand_in, watcher)
     result.save(folder / "result.json")
     if faults:

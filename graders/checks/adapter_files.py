@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from graders.checks.adapters import Adapter, LoraLayer
 from graders.errors import HandInError
+from graders.running.values import shown
 
 MAX_FILE_BYTES = 512 * 2**20
 """Rank 128 on every layer of Stable Diffusion 1.5 fits; a whole U-Net in float32 or float16 does not."""
@@ -115,9 +116,9 @@ def read_adapter(path: Path, unet: nn.Module) -> Adapter:
     for key, tensor in tensors.items():
         module, part = _split(key, prefix)
         if module not in names:
-            raise AdapterError(f"The base U-Net has no layer {_shown(module)}.", _TRAIN_ON_MODEL)
+            raise AdapterError(f"The base U-Net has no layer {shown(module)}.", _TRAIN_ON_MODEL)
         if parts.setdefault(names[module], {}).setdefault(part, tensor) is not tensor:
-            raise AdapterError(f"The layer {_shown(names[module])} has its {part} twice.", _SAVE)
+            raise AdapterError(f"The layer {shown(names[module])} has its {part} twice.", _SAVE)
 
     layers = {name: _layer(name, parts[name], module, config) for name, module in modules.items() if name in parts}
     with_alpha = sum(layer.alpha is not None for layer in layers.values())
@@ -128,18 +129,13 @@ def read_adapter(path: Path, unet: nn.Module) -> Adapter:
     return Adapter(layers, _FORMATS.get(prefix, "diffusers"), ignored)
 
 
-def _shown(name: str) -> str:
-    """A name from the hand-in, fit for one line: control characters escaped, cut where it is very long."""
-    return repr(name if len(name) <= 120 else name[:120] + "…")
-
-
 def _status(path: Path) -> os.stat_result:
     try:
         status = path.lstat()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise AdapterError(f"There is no {_shown(path.name)}.", _SAVE) from error
+        raise AdapterError(f"There is no {shown(path.name)}.", _SAVE) from error
     if stat.S_ISLNK(status.st_mode):
-        raise AdapterError(f"{_shown(path.name)} is a symbolic link.", "Hand in the file itself.")
+        raise AdapterError(f"{shown(path.name)} is a symbolic link.", "Hand in the file itself.")
     return status
 
 
@@ -147,7 +143,7 @@ def _find(path: Path) -> Path:
     """The safetensors file that ``path`` is or, for a folder, holds."""
     if stat.S_ISDIR(_status(path).st_mode):
         path = _choose(path)
-    status, name = _status(path), _shown(path.name)
+    status, name = _status(path), shown(path.name)
     if not stat.S_ISREG(status.st_mode):
         raise AdapterError(f"{name} is not a regular file.", _SAVE)
     if path.suffix.lower() in _PICKLES:
@@ -168,15 +164,15 @@ def _choose(folder: Path) -> Path:
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
-        raise AdapterError(f"The folder {_shown(folder.name)} cannot be read.", _SAVE) from error
+        raise AdapterError(f"The folder {shown(folder.name)} cannot be read.", _SAVE) from error
     candidates = [name for name in names if name.endswith(".safetensors")]
     if len(candidates) == 1:
         return folder / candidates[0]
-    found = ", ".join(map(_shown, names[:8])) + (", …" if len(names) > 8 else "")
+    found = ", ".join(map(shown, names[:8])) + (", …" if len(names) > 8 else "")
     if candidates:
-        problem = f"The folder {_shown(folder.name)} holds {len(candidates)} safetensors files: {found}."
+        problem = f"The folder {shown(folder.name)} holds {len(candidates)} safetensors files: {found}."
         raise AdapterError(problem, f"Keep one of them, named {DIFFUSERS_FILE}.")
-    problem = f"The folder {_shown(folder.name)} holds no {DIFFUSERS_FILE}; it holds {found or 'nothing'}."
+    problem = f"The folder {shown(folder.name)} holds no {DIFFUSERS_FILE}; it holds {found or 'nothing'}."
     if any(name.lower().endswith(_PICKLES) for name in names):
         problem += " A pickle is not read: it can run code when it is loaded."
     raise AdapterError(problem, _SAVE)
@@ -189,13 +185,13 @@ def _opened(file: Path) -> Iterator[Any]:
         with file.open("rb") as raw:
             size_of_header = raw.read(8)
         if size_of_header.startswith(b"PK\x03\x04"):  # a zip archive, as torch.save writes
-            raise AdapterError(f"{_shown(file.name)} is a pickle under another name.", _SAVE)
+            raise AdapterError(f"{shown(file.name)} is a pickle under another name.", _SAVE)
         if int.from_bytes(size_of_header, "little") > MAX_HEADER_BYTES:
-            raise AdapterError(f"{_shown(file.name)} is no safetensors file: its header would be too large.", _SAVE)
+            raise AdapterError(f"{shown(file.name)} is no safetensors file: its header would be too large.", _SAVE)
         with safe_open(file, framework="pt", device="cpu") as stored:
             yield stored
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise AdapterError(f"{_shown(file.name)} is damaged: it cannot be read as safetensors.", _SAVE) from error
+        raise AdapterError(f"{shown(file.name)} is damaged: it cannot be read as safetensors.", _SAVE) from error
 
 
 def _tensor(stored: Any, key: str) -> Tensor:
@@ -203,7 +199,7 @@ def _tensor(stored: Any, key: str) -> Tensor:
     tensor: Tensor = stored.get_tensor(key)
     if tensor.dtype not in _FLOATS and not (key.endswith(".alpha") and tensor.dtype in _INTEGERS):
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise AdapterError(f"The tensor {_shown(key)} is of type {kind}, not a floating-point one.", _SAVE)
+        raise AdapterError(f"The tensor {shown(key)} is of type {kind}, not a floating-point one.", _SAVE)
     # A copy: safetensors may hand out views of the mapped file, which would change, or vanish, with the file.
     return tensor.to(torch.float32, copy=True)
 
@@ -213,19 +209,19 @@ def _refuse_other_contents(keys: list[str], ignored: tuple[str, ...], unet: nn.M
     for key in keys:
         for part, variant in _VARIANTS.items():
             if part in key:
-                raise AdapterError(f"The adapter is {variant}, not plain LoRA: it holds {_shown(key)}.", _TRAIN_PLAIN)
+                raise AdapterError(f"The adapter is {variant}, not plain LoRA: it holds {shown(key)}.", _TRAIN_PLAIN)
     base = {name for name, _ in unet.named_parameters()}
     for key in keys:
         name = key.removeprefix("unet.").removeprefix("base_model.model.").replace(".base_layer.", ".")
         if name in base and name.endswith(".weight"):
             raise BaseWeightsError(
-                f"The file holds weights of the U-Net itself, such as {_shown(key)}.", _SAVE_LORA_ONLY
+                f"The file holds weights of the U-Net itself, such as {shown(key)}.", _SAVE_LORA_ONLY
             )
     for key in keys:
         if key.endswith(".bias"):
-            raise AdapterError(f"The adapter trains biases too: it holds {_shown(key)}.", _TRAIN_PLAIN)
+            raise AdapterError(f"The adapter trains biases too: it holds {shown(key)}.", _TRAIN_PLAIN)
         if match := _MATRIX_WITH_ADAPTER.fullmatch(key):
-            problem = f"{_shown(key)} carries the adapter's name {_shown(match['adapter'])}; diffusers cannot load it."
+            problem = f"{shown(key)} carries the adapter's name {shown(match['adapter'])}; diffusers cannot load it."
             raise AdapterError(problem, _SAVE_LORA_ONLY)
     if not any(_MATRIX.fullmatch(key) for key in keys):
         held = "only LoRA layers of the text encoder" if ignored else "no LoRA layers"
@@ -253,7 +249,7 @@ def _split(key: str, prefix: str) -> tuple[str, str]:
     elif prefix == "lora_unet_" and key.endswith(".alpha"):
         module, part = key.removesuffix(".alpha"), "alpha"
     else:
-        raise AdapterError(f"The tensor {_shown(key)} is no part of a LoRA layer.", _SAVE_LORA_ONLY)
+        raise AdapterError(f"The tensor {shown(key)} is no part of a LoRA layer.", _SAVE_LORA_ONLY)
     module = module.removeprefix(prefix).replace(".processor.", ".")
     return (f"{module}.0" if module.endswith(".to_out") else module), part
 
@@ -281,11 +277,11 @@ def _config(file: Path, prefix: str, metadata: Mapping[str, str]) -> dict[str, A
         config = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     variants = [variant for option, variant in _OPTIONS.items() if config.get(option)]
     if config.get("peft_type", "LORA") != "LORA":
-        variants.append(_shown(str(config["peft_type"])))
+        variants.append(shown(str(config["peft_type"])))
     if variants:
         raise AdapterError(f"The adapter's LoraConfig asks for {variants[0]}, not plain LoRA.", _TRAIN_PLAIN)
     if str(config.get("init_lora_weights")).lower().startswith(_BASE_CHANGING_INITS):
-        init = _shown(str(config["init_lora_weights"]))
+        init = shown(str(config["init_lora_weights"]))
         raise AdapterError(f"init_lora_weights={init} changes the base weights, which stay frozen here.", _TRAIN_PLAIN)
     return config or None
 
@@ -301,7 +297,7 @@ def _setting(config: dict[str, Any], name: str, option: str, patterns: str) -> f
         plain = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
         if not re.fullmatch(r"[\w.]+", plain):
             fix = f"Write names of modules in {patterns}, such as 'attn2.to_q'."
-            raise AdapterError(f"{patterns} has the regular expression {_shown(pattern)}.", fix)
+            raise AdapterError(f"{patterns} has the regular expression {shown(pattern)}.", fix)
         if name == plain or (name.endswith(f".{plain}") and not pattern.startswith("^")):
             chosen = value
             break
@@ -314,26 +310,26 @@ def _number(value: object, what: str) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise AdapterError(f"The adapter's {what} is {_shown(str(value)[:20])}, not a finite number.", _SAVE_CONFIG)
+        raise AdapterError(f"The adapter's {what} is {shown(str(value)[:20])}, not a finite number.", _SAVE_CONFIG)
     return number
 
 
 def _layer(name: str, parts: Mapping[str, Tensor], module: nn.Module, config: dict[str, Any] | None) -> LoraLayer:
     """The layer built of ``parts``, once they fit each other, the base's ``module`` and the recorded ``config``."""
     if missing := {"A", "B"} - parts.keys():
-        raise AdapterError(f"The layer {_shown(name)} has no {' and no '.join(sorted(missing))}.", _SAVE_LORA_ONLY)
+        raise AdapterError(f"The layer {shown(name)} has no {' and no '.join(sorted(missing))}.", _SAVE_LORA_ONLY)
     if not isinstance(module, nn.Linear | nn.Conv2d):
-        raise AdapterError(f"{_shown(name)} is neither a linear layer nor a convolution.", _TRAIN_PLAIN)
+        raise AdapterError(f"{shown(name)} is neither a linear layer nor a convolution.", _TRAIN_PLAIN)
     down, up = parts["A"], parts["B"]
     _refuse_other_shapes(name, down, up, module.weight)
     if config is None:
         recorded = parts.get("alpha")
         if recorded is not None and recorded.numel() != 1:
-            raise AdapterError(f"The alpha of {_shown(name)} is not one number.", _SAVE)
+            raise AdapterError(f"The alpha of {shown(name)} is not one number.", _SAVE)
         return LoraLayer(name, down, up, None if recorded is None else _number(recorded.item(), "alpha"))
     rank = _setting(config, name, "r", "rank_pattern")
     if rank != down.shape[0]:
-        problem = f"The adapter's LoraConfig says rank {rank:g} for {_shown(name)}, but its A has rank {down.shape[0]}."
+        problem = f"The adapter's LoraConfig says rank {rank:g} for {shown(name)}, but its A has rank {down.shape[0]}."
         raise AdapterError(problem, _SAVE_CONFIG)
     alpha = _setting(config, name, "lora_alpha", "alpha_pattern")
     return LoraLayer(name, down, up, alpha, rslora=bool(config.get("use_rslora")))
@@ -343,13 +339,13 @@ def _refuse_other_shapes(name: str, down: Tensor, up: Tensor, weight: Tensor) ->
     """A must be [r, in] and B [out, r] for a weight [out, in]; a convolution adds [kh, kw] to A and [1, 1] to B."""
     a, b, base = list(down.shape), list(up.shape), list(weight.shape)
     if len(a) != len(base) or len(b) != len(base) or a[2:] != base[2:] or any(side != 1 for side in b[2:]):
-        problem = f"A {a} and B {b} of {_shown(name)} do not fit the base model's weight {base}."
+        problem = f"A {a} and B {b} of {shown(name)} do not fit the base model's weight {base}."
     elif a[0] != b[1] or a[0] == 0:
-        problem = f"A of {_shown(name)} has rank {a[0]}, its B has rank {b[1]}."
+        problem = f"A of {shown(name)} has rank {a[0]}, its B has rank {b[1]}."
     elif a[1] != base[1]:
-        problem = f"A of {_shown(name)} takes {a[1]} inputs, the base model's layer takes {base[1]}."
+        problem = f"A of {shown(name)} takes {a[1]} inputs, the base model's layer takes {base[1]}."
     elif b[0] != base[0]:
-        problem = f"B of {_shown(name)} gives {b[0]} outputs, the base model's layer gives {base[0]}."
+        problem = f"B of {shown(name)} gives {b[0]} outputs, the base model's layer gives {base[0]}."
     else:
         return
     raise AdapterError(problem, _TRAIN_ON_MODEL)

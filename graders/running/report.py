@@ -49,9 +49,9 @@ def read_report(content: bytes, **seen: float) -> RunReport:
         raise values.Malformed("a run that ended in no known way")
     if cell is not None and (type(cell) is not int or not 1 <= cell < 100_000):
         raise values.Malformed("a run that ended in no cell")
-    if type(seconds) not in (int, float) or not 0 <= seconds < 1e9:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 1e9:
         raise values.Malformed("a run of no duration")
-    if type(memory) is not int or not 0 <= memory < 1 << 63:
+    if not isinstance(memory, int) or isinstance(memory, bool) or not 0 <= memory < 1 << 63:
         raise values.Malformed("a run that took no memory")
     if error is not None:
         if not isinstance(error, dict) or any(type(error.get(key)) is not str for key in ("ename", "evalue", "line")):

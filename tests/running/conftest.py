@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,22 @@ def write_notebook(folder: Path, cells: list[str], answers: tuple[str, ...] = ()
     return path
 
 
-@pytest.fixture(scope="module", params=[NoIsolation(), Bubblewrap()], ids=lambda isolation: isolation.name)
+@pytest.fixture(scope="session")
+def bubblewrap() -> Bubblewrap:
+    """The sandbox; the test is skipped where there is none to be had."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    return Bubblewrap()
+
+
+@pytest.fixture
+def notebook_of() -> Callable[..., Path]:
+    return write_notebook
+
+
+@pytest.fixture(scope="module", params=["none", "bubblewrap"])
 def isolation(request: pytest.FixtureRequest) -> Isolation:
-    return request.param
+    return NoIsolation() if request.param == "none" else request.getfixturevalue("bubblewrap")
 
 
 @pytest.fixture(scope="module")
