@@ -111,13 +111,6 @@ _isolation = click.option(
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
 
 
-def _isolated(name: str) -> Any:
-    """The isolation of that name, None for none."""
-    from graders.running.bubblewrap import Bubblewrap
-
-    return Bubblewrap() if name == Bubblewrap.name else None
-
-
 def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, verbose: bool, isolation: str) -> Result:
     """Grade one notebook, keep everything in the folder .grade, and print the feedback."""
     from graders import grading
@@ -125,7 +118,7 @@ def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, v
 
     folder = Path.cwd() / ".grade" / name / notebook.stem
     with _progress(console, name) as watcher:
-        result = grading.grade(name, notebook, folder, given, watcher, isolation=_isolated(isolation))
+        result = grading.grade(name, notebook, folder, given, watcher, within=grading.setting(isolation))
     terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
     faults = folder / "grader-faults.log"
     if faults.exists():
@@ -223,7 +216,9 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
         for other in range(max(1, len(exercise.others))):
             place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
             with _progress(console, name) as watcher:
-                result = grading.grade(name, notebook, place, _given((), device), watcher, other, _isolated(isolation))
+                result = grading.grade(
+                    name, notebook, place, _given((), device), watcher, other, grading.setting(isolation)
+                )
             right = result.exit_status == 0
             failed = failed or not right
             shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,16 +21,38 @@ from graders.errors import ExplainedError
 from graders.exercise import EXERCISES, Exercise, HandIn
 from graders.fixtures import catalog
 from graders.result import Result
+from graders.running.bubblewrap import Bubblewrap
 from graders.running.notebook import read as read_notebook
 from graders.running.run import Progress, run
 from graders.running.sandbox import Isolation, Limits
 
-TIME_LIMIT = 1800.0
-"""Seconds a notebook may take; the slowest reference solution takes about 100 s on two cores."""
-
 
 class GradingError(ExplainedError):
     """What was given cannot be graded."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a notebook is run, and what it may take: seconds, and those of :class:`Limits`.
+
+    The slowest reference solution takes about 100 s on two cores. Without ``isolation`` it runs as any program does,
+    which is for one's own notebooks.
+    """
+
+    isolation: Isolation | None = None
+    limits: Limits = field(default_factory=Limits)
+    time_limit: float = 1800.0
+    grace: float = 60.0
+
+
+def setting(isolation: str) -> Setting:
+    """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
+
+    Those have at most three quarters of the machine's memory, and 16 GiB.
+    """
+    if isolation == "none":
+        return Setting()
+    return Setting(Bubblewrap(), Limits(memory=min(16 << 30, psutil.virtual_memory().total * 3 // 4)))
 
 
 @dataclass(frozen=True)
@@ -72,11 +94,9 @@ def execute(
     parameters: Mapping[str, Any],
     watcher: Watcher | None = None,
     other: int | None = None,
-    isolation: Isolation | None = None,
+    within: Setting | None = None,
 ) -> HandIn:
     """Run a notebook on the grading fixtures and return what it left behind in ``folder / "run"``.
-
-    Without ``isolation`` it runs as any program does, which is for one's own notebooks.
 
     Where the exercise has other parameters, it is run with those as well, in ``folder / "again"``: with the set number
     ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets the same one.
@@ -98,7 +118,7 @@ def execute(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = {"OMP_NUM_THREADS": str(max(1, cores // workers))} if workers > 1 else {}
 
-    limits = Limits(memory=_memory_limit() if isolation else None)
+    within = within or Setting()
 
     def run_one(place: str) -> HandIn:
         evidence = run(
@@ -106,10 +126,11 @@ def execute(
             parameters=runs[place],
             hand_in=dict(exercise.hand_in),
             run_folder=folder / place,
-            time_limit=TIME_LIMIT,
+            time_limit=within.time_limit,
+            grace=within.grace,
             on_progress=watcher.on_run if watcher and place == "run" else lambda progress: None,
-            limits=limits,
-            isolation=isolation,
+            limits=within.limits,
+            isolation=within.isolation,
             environment=environment,
             readable=sorted(set(_named_files(list(runs[place].values())))),
         )
@@ -118,11 +139,6 @@ def execute(
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
     return HandIn(first.evidence, given, again[0] if again else None)
-
-
-def _memory_limit() -> int:
-    """Bytes that a notebook which is not one's own may take: three quarters of the machine's, 16 GiB at most."""
-    return min(16 << 30, psutil.virtual_memory().total * 3 // 4)
 
 
 def _named_files(value: Any) -> Iterator[Path]:
@@ -168,13 +184,13 @@ def grade(
     parameters: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     other: int | None = None,
-    isolation: Isolation | None = None,
+    within: Setting | None = None,
 ) -> Result:
     """Run and check a notebook; ``folder``, which is emptied first, keeps the runs, the result and the log of faults."""
     read_notebook(notebook)  # what cannot be graded must not cost the run before
     if folder.exists():
         shutil.rmtree(folder)
-    hand_in = execute(name, notebook, folder, parameters or {}, watcher, other, isolation)
+    hand_in = execute(name, notebook, folder, parameters or {}, watcher, other, within)
     result, faults = check(name, hand_in, watcher)
     result.save(folder / "result.json")
     if faults:

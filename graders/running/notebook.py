@@ -17,13 +17,13 @@ from nbformat.reader import reads
 from nbformat.v4 import new_code_cell
 
 from graders.errors import ExplainedError
-from graders.running import values
+from graders.running import archive, values
 
 MAX_BYTES = 50_000_000
 """The largest notebook file that is read, in bytes."""
-MAX_PARTS = 200_000
-"""The most values, at any depth, that a notebook may hold besides outputs: nbformat takes a kilobyte for each. Lines of
-source are the most of them, and a thousand long cells have 50,000."""
+MAX_PARTS = 100_000
+"""The most values, at any depth, that a notebook may hold besides outputs: nbformat takes up to 11 kB for each. Most of
+them are lines of source, and a thousand long cells have 50,000."""
 
 PARAMETERS = "parameters"
 INJECTED = "injected-parameters"
@@ -46,7 +46,10 @@ def read(path: Path) -> NotebookNode:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What is in the file ``path``; :class:`NotebookError` if it is missing, not a file, or too large."""
+    """What is in the file ``path``, or in a zip archive of that path.
+
+    :class:`NotebookError` if it is missing, not a file, or too large, :class:`ArchiveError` if it is an archive without.
+    """
     name = values.shown(path.name)
     try:
         if not path.is_file():
@@ -61,7 +64,7 @@ def read_bytes(path: Path) -> bytes:
             f"The notebook is larger than {MAX_BYTES // 1_000_000} MB.",
             "Clear its outputs (Edit, Clear Outputs of All Cells) and save it again.",
         )
-    return content
+    return archive.notebook_in(content, MAX_BYTES) if archive.is_archive(content) else content
 
 
 def parse(content: bytes) -> NotebookNode:
@@ -98,7 +101,7 @@ def _parse(text: str) -> NotebookNode:
     version = document.get("nbformat")
     if type(version) is not int or not 1 <= version <= 4:
         raise NotebookError("The file does not say that it is a notebook of format 4.", _SAVE_AGAIN)
-    _drop_outputs(document)
+    _clear_outputs(document)
     if _has_more_parts(document, MAX_PARTS):
         raise NotebookError(f"The notebook holds more than {MAX_PARTS:,} lines and other values.", _SAVE_AGAIN)
     notebook = nbformat.convert(reads(json.dumps(document)), 4)
@@ -120,12 +123,14 @@ def _parse(text: str) -> NotebookNode:
     return notebook
 
 
-def _drop_outputs(document: dict[str, Any]) -> None:
-    """Take out what is not read anyway, and is often the largest part of a notebook."""
-    cells = document.get("cells")
-    for cell in cells if isinstance(cells, list) else ():
-        if isinstance(cell, dict):
-            cell.pop("outputs", None)
+def _clear_outputs(document: dict[str, Any]) -> None:
+    """Empty what is not read anyway, and is often the largest part of a notebook."""
+    sheets = document.get("worksheets")  # where formats before 4 have their cells
+    for sheet in [document, *(sheets if isinstance(sheets, list) else ())]:
+        cells = sheet.get("cells") if isinstance(sheet, dict) else None
+        for cell in cells if isinstance(cells, list) else ():
+            if isinstance(cell, dict) and "outputs" in cell:
+                cell["outputs"] = []
 
 
 def _has_more_parts(document: Any, most: int) -> bool:
