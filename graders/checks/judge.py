@@ -12,10 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPProcessor
 
-from graders.checks.painting import pick_device
 from graders.checks.pictures import as_picture
 
 BATCH = 64
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
 
 
 class Judge:

@@ -12,16 +12,10 @@ from diffusers.utils import logging
 from torch import Tensor
 
 from graders.checks.adapters import Adapter, merged
+from graders.checks.judge import pick_device
 
 BATCH = 32
 """Pictures painted at once; more is not faster on two cores and takes more memory."""
-
-
-def pick_device(wanted: str = "auto") -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
 
 
 class Painter:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
+from graders.fixtures import catalog
 from graders.running.evidence import Evidence, Missing, Unreadable
 from graders.running.run import LaunchError, Progress, run
 from graders.running.sandbox import Limits, NoIsolation
@@ -347,3 +348,16 @@ def test_clean_environment(run_cells, monkeypatch):
     assert "hunter2" not in evidence.value("x").values()
     assert evidence.value("x")["HOME"].endswith("/home")
     assert evidence.value("x")["HOME"] != os.environ["HOME"]
+
+
+def test_offered_functions(run_cells):
+    """What the package offers to notebooks works wherever they run."""
+    folders = {"JUDGE": str(catalog.JUDGE), "REFERENCE": str(catalog.dataset("watercolor/held-out"))}
+    evidence = run_cells(
+        "from graders import style_similarity\nimport numpy as np\n"
+        "x = style_similarity([np.zeros((64, 64, 3))], REFERENCE, JUDGE, 'cpu')",
+        hand_in={"x": "value"},
+        parameters=folders,
+        readable=[Path(folder) for folder in folders.values()],
+    )
+    assert -1 < evidence.value("x") < 1
