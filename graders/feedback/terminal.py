@@ -21,11 +21,25 @@ _MARKS = {
 }
 
 _ENDINGS = {
-    "cell_error": "stopped with an error",
-    "timeout": "ran out of time",
-    "out_of_memory": "ran out of memory",
-    "kernel_died": "ended because its process died",
+    "cell_error": (
+        "stopped with an error",
+        "Restart the kernel and run all cells: what stops there stopped here, too.",
+    ),
+    "timeout": (
+        "ran out of time",
+        "Look for a loop that does not end, and for more steps or pictures than the exercise asks for.",
+    ),
+    "out_of_memory": (
+        "ran out of memory",
+        "Keep one model at a time, delete what you are done with, and paint or train in smaller batches.",
+    ),
+    "kernel_died": (
+        "ended because its process died",
+        "Take out quit(), exit() and whatever else ends Python. If there is nothing of the kind, a library crashed: "
+        "see which call of the cell it was.",
+    ),
 }
+"""How a run that did not complete ended, and what to do about it."""
 
 
 def plain(text: str) -> Text:
@@ -59,11 +73,14 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
     run = result.run
     took = f"The notebook ran {run['seconds']:.0f} s on {run['device']}"
     if run["ended"] != "completed":
+        how, advice = _ENDINGS[run["ended"]]
         where = f" in code cell {run['cell']}" if run["cell"] else ""
-        console.print(Text(f"The notebook {_ENDINGS[run['ended']]}{where}; what it had reached is graded.", "red"))
+        used = f"{run['seconds']:.0f} s, {run['peak_memory_bytes'] / (1 << 30):.1f} GiB"
+        console.print(Text(f"The notebook {how}{where} ({used}); what it had reached is graded.", "red"))
         if run["error"]:
-            console.print(Padding(plain(run["error"]["line"]), (0, 0, 0, 2)), style="dim")
-            console.print(Padding(plain(f"{run['error']['ename']}: {run['error']['evalue']}"), (0, 0, 0, 2)))
+            for shown in (run["error"]["line"], f"{run['error']['ename']}: {run['error']['evalue']}"):
+                console.print(Padding(plain(shown), (0, 0, 0, 2)), style="dim")
+        console.print(Padding(Text(advice), (0, 0, 0, 2)))
     else:
         console.print(Text(f"{took}.", "dim"))
     console.print()

@@ -57,17 +57,18 @@ def test_control_sequences_are_shown_not_obeyed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "said"),
+    ("ended", "said", "advice"),
     [
-        ("cell_error", "stopped with an error in code cell 4"),
-        ("timeout", "ran out of time"),
-        ("out_of_memory", "ran out of memory"),
-        ("kernel_died", "its process died"),
+        ("cell_error", "stopped with an error in code cell 4", "Restart the kernel"),
+        ("timeout", "ran out of time", "a loop that does not end"),
+        ("out_of_memory", "ran out of memory", "smaller batches"),
+        ("kernel_died", "its process died", "Take out quit()"),
     ],
 )
-def test_says_how_a_run_ended(ended: str, said: str) -> None:
-    """A run that did not complete is announced before the checks, with its cell and its error."""
+def test_says_how_a_run_ended(ended: str, said: str, advice: str) -> None:
+    """A run that did not complete is announced before the checks, with its cell, its error and what to do."""
     error = {"ename": "RuntimeError", "evalue": "no idea", "line": "raise RuntimeError('no idea')"}
     text = " ".join(shown(PASSED, ended=ended, cell=4, error=error).split())
     assert said in text
     assert "RuntimeError: no idea" in text
+    assert advice in text
