@@ -167,50 +167,50 @@ def _namespaces() -> list[str]:
 def _files(run_folder: Path, limits: Limits, readable: Sequence[Path]) -> list[str]:
     """What is to be seen of the machine's files, and where there is room to write."""
     package = Path(graders.__file__).parent
-    words = []
-    for path in _SYSTEM:
-        words += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind-try", path, path]
-    for path in (*_SETTINGS, *_interpreter()):
-        words += ["--ro-bind-try", path, path]
+    home = package.parent if (package.parent / "pyproject.toml").is_file() else package
+    hidden = [home] if any(home.is_relative_to(path) for path in _libraries()) else []
+    if any(run_folder.is_relative_to(path) for path in _libraries()) and not run_folder.is_relative_to(home):
+        raise IsolationError(
+            f"{run_folder} lies in a folder that notebooks may read.", "Keep hand-ins and results in another place."
+        )
+    seen = [(path, ["--ro-bind-try", str(path), str(path)]) for path in (*_libraries(), *map(Path, _SETTINGS))]
+    seen += [(path, ["--tmpfs", str(path)]) for path in hidden]
+    seen += [(Path("/tmp"), ["--size", str(limits.disk), "--tmpfs", "/tmp"])]
+    seen += [(path, ["--ro-bind", str(path), str(path)]) for path in readable]
+    words = [word for path in _SYSTEM if os.path.islink(path) for word in ("--symlink", os.readlink(path), path)]
     words += ["--proc", "/proc", "--dev", "/dev", *_devices()]
-    words += ["--size", str(limits.disk), "--tmpfs", "/tmp", "--size", str(limits.shared_memory), "--tmpfs", "/dev/shm"]
-    hidden = [str(package)] if any(package.is_relative_to(path) for path in (*_SYSTEM, *_interpreter())) else []
-    words += [word for path in hidden for word in ("--tmpfs", path)]
+    for _, mounting in sorted(seen, key=lambda item: len(item[0].parts)):  # what is inside of another comes after it
+        words += mounting
     for name in _NEEDED:
         words += ["--ro-bind", str(package / name), str(PACKAGE / "graders" / name)]
-    for source in readable:
-        words += ["--ro-bind", str(source), str(source)]
-    for name, size in (("work", limits.disk), ("evidence", EVIDENCE), ("home", limits.disk)):
-        words += ["--size", str(size), "--tmpfs", str(INSIDE / name)]
+    room = {INSIDE / "work": limits.disk, INSIDE / "evidence": EVIDENCE, INSIDE / "home": limits.disk}
+    for place, size in (room | {Path("/dev/shm"): limits.shared_memory}).items():
+        words += ["--size", str(size), "--tmpfs", str(place)]
     for folder in FOLDERS:
         for inner in sorted((run_folder / folder).rglob("*")):
             words += ["--dir", str(INSIDE / inner.relative_to(run_folder))]
     for file in sorted(path for path in run_folder.iterdir() if path.is_file()):
         words += ["--ro-bind", str(file), str(INSIDE / file.name)]
     # A process that the machine takes for its superuser's could write to /proc/sys without any capability
-    return words + [word for path in (*hidden, "/proc", "/dev", "/") for word in ("--remount-ro", path)]
-
-
-def _interpreter() -> list[str]:
-    """The folders of this Python and its packages, outermost first, but those that are part of the system."""
-    folders = {sys.prefix, sys.base_prefix, *(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix))}
-    outside = [path for path in folders if not any(Path(path).is_relative_to(system) for system in _SYSTEM)]
-    return sorted(outside, key=len)
-
-
-def _devices() -> Iterator[str]:
-    """What a program needs of an NVIDIA GPU: its devices, what the driver says of them, and the driver's libraries."""
-    for pattern in ("nvidia*", "dxg"):
-        for device in sorted(Path("/dev").glob(pattern)):
-            yield from ("--dev-bind", str(device), str(device))
-    for folder in (*sorted(Path("/sys/module").glob("nvidia*")), *_libraries()):
-        yield from ("--ro-bind-try", str(folder), str(folder))
+    return words + [word for path in (*map(str, hidden), "/proc", "/dev", "/") for word in ("--remount-ro", path)]
 
 
 def _libraries() -> list[Path]:
-    """Folders of libraries outside of the system that the environment names."""
-    named = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")]
-    return [path for path in named if path.is_dir() and not any(path.is_relative_to(system) for system in _SYSTEM)]
+    """Folders of programs and libraries: the system's, this Python's with its packages, and those the environment names."""
+    system = [Path(path) for path in _SYSTEM if os.path.isdir(path) and not os.path.islink(path)]
+    python = {sys.prefix, sys.base_prefix, *(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix))}
+    named = {path for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")}
+    others = [Path(path) for path in sorted(python | named) if os.path.isdir(path)]
+    return system + [path for path in others if not any(path.is_relative_to(folder) for folder in system)]
+
+
+def _devices() -> Iterator[str]:
+    """What a program needs of an NVIDIA GPU: its devices, and what the driver says of them."""
+    for pattern in ("nvidia*", "dxg"):
+        for device in sorted(Path("/dev").glob(pattern)):
+            yield from ("--dev-bind", str(device), str(device))
+    for folder in sorted(Path("/sys/module").glob("nvidia*")):
+        yield from ("--ro-bind-try", str(folder), str(folder))
 
 
 @contextlib.contextmanager

@@ -1,16 +1,15 @@
 """A hand-in is run: the run folder is laid out, the untrusted half is launched and watched, and its evidence read.
 
 A run folder holds, written here and only read by the notebook: ``notebook.ipynb`` as handed in, ``request.json``, and
-at the end ``run.json``, how it went. The notebook's side writes to ``work/``, its working directory; to ``home/``,
-which is deleted afterwards; and to ``evidence/``: ``executed.ipynb``, ``run.json`` as far as that side knows, and
-``variables/``, described in :mod:`graders.running.collect`.
+at the end ``run.json``, how it went. The notebook's side writes to ``work/``, its working directory, and to
+``evidence/``: ``executed.ipynb``, ``run.json`` as far as that side knows, and ``variables/``, described in
+:mod:`graders.running.collect`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -99,7 +98,6 @@ def run(
         timed_out = watch.wait(time_limit + 2 * grace)
     finally:
         usage = program.end()
-        shutil.rmtree(run_folder / "home", ignore_errors=True)
     watch.finish()
     if not watch.ready:
         raise watch.launch_error()

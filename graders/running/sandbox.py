@@ -19,7 +19,7 @@ import graders
 from graders.errors import ExplainedError
 from graders.running.memory import MemoryWatch
 
-WRITABLE = ("work", "evidence", "home")
+WRITABLE = ("work", "evidence")
 """The folders of a run folder that the program writes to; everything else in it is only read."""
 
 PASSED_ON = (
@@ -89,8 +89,9 @@ class Isolation(Protocol):
         """Start the program with ``run_folder``, or what stands for it inside, as its working directory.
 
         Of the run folder it writes to :data:`WRITABLE` only. ``environment`` is added to what :func:`clean_environment`
-        gives; temporary files are private to the run and have short paths. ``readable`` are further files and folders
-        that it reads at their own paths: models and data sets. Raises :class:`IsolationError` or OSError.
+        gives; home folder and temporary files are private to the run and have short paths. ``readable`` are further
+        files and folders that it reads at their own paths: models and data sets. Raises :class:`IsolationError` or
+        OSError.
         """
 
 
@@ -139,7 +140,7 @@ class _Unconfined:
                 break
         self.process.kill()
         self.process.wait()
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
         self.watch.end()
         return Usage(self.watch.peak_memory_bytes, self.watch.out_of_memory, self.watch.too_many_processes)
 
