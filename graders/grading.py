@@ -22,6 +22,7 @@ from graders.exercise import EXERCISES, Exercise, HandIn
 from graders.fixtures import catalog
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
+from graders.running.evidence import Evidence
 from graders.running.notebook import read as read_notebook
 from graders.running.run import Progress, run
 from graders.running.sandbox import Isolation, Limits
@@ -191,8 +192,23 @@ def grade(
     if folder.exists():
         shutil.rmtree(folder)
     hand_in = execute(name, notebook, folder, parameters or {}, watcher, other, within)
+    return _conclude(name, hand_in, folder, watcher)
+
+
+def rescore(name: str, folder: Path, watcher: Watcher | None = None) -> Result:
+    """Check the runs in ``folder`` again, with the graders as they are now, without running anything."""
+    stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
+    if not stored:
+        raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
+    first, *others = [HandIn(evidence, evidence.parameters) for evidence in stored]
+    return _conclude(name, HandIn(first.evidence, first.parameters, *others), folder, watcher)
+
+
+def _conclude(name: str, hand_in: HandIn, folder: Path, watcher: Watcher | None) -> Result:
     result, faults = check(name, hand_in, watcher)
     result.save(folder / "result.json")
+    log = folder / "grader-faults.log"
+    log.unlink(missing_ok=True)
     if faults:
-        (folder / "grader-faults.log").write_text("\n".join(faults), encoding="utf-8")
+        log.write_text("\n".join(faults), encoding="utf-8")
     return result

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import multiprocessing
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from nbformat import NotebookNode
 
 from graders.errors import ExplainedError
 from graders.fixtures import catalog
-from graders.grading import grade
+from graders.grading import grade, module_of, rescore
 from graders.release import without_solutions
 from graders.result import Outcome, Result
 from graders.result import load as load_result
 from graders.running.evidence import Evidence
+
+PACKAGE = Path(__file__).parent
 
 Change = Callable[[NotebookNode], None]
 
@@ -186,12 +191,11 @@ def load(exercise: str, checkout: Path) -> Pen:
 class Keeper:
     """Grades hand-ins side by side, each in a worker process that is bound to one core.
 
-    What was graded in ``folder`` before, by the same graders, is not graded again.
+    What was run in ``folder`` before is not run again; if the graders have changed since, it is only checked again.
     """
 
     def __init__(self, folder: Path, workers: int | None = None) -> None:
         self.folder = folder
-        self._graders = _fingerprint()
         cores = sorted(os.sched_getaffinity(0))[:workers]
         context = multiprocessing.get_context("spawn")
         places = context.Queue()
@@ -218,15 +222,10 @@ class Keeper:
             start = (_start_from(self._place(pen, pen.submissions[0]) / "graded", pen.trained_in),)
         place = self._place(pen, submission)
         place.mkdir(parents=True, exist_ok=True)
-        notebook, graded, key = place / f"{pen.exercise}.ipynb", place / "graded", place / "graded-from"
+        notebook = place / f"{pen.exercise}.ipynb"
         nbformat.write(submission.notebook(pen.reference, *start), notebook)
-        parameters = dict(pen.parameters)
-        graded_from = hashlib.sha256(f"{self._graders} {parameters}".encode() + notebook.read_bytes()).hexdigest()
-        if not (key.is_file() and key.read_text() == graded_from):
-            key.unlink(missing_ok=True)
-            self._workers.submit(grade, pen.exercise, notebook, graded, parameters).result()
-            key.write_text(graded_from)
-        return Graded(pen.exercise, submission, load_result(graded / "result.json"), place)
+        self._workers.submit(_grade, pen.exercise, notebook, dict(pen.parameters)).result()
+        return Graded(pen.exercise, submission, load_result(place / "graded" / "result.json"), place)
 
     def _place(self, pen: Pen, submission: Submission) -> Path:
         return self.folder / pen.exercise / re.sub(r"\W+", "-", submission.title)
@@ -237,11 +236,32 @@ class Keeper:
         self._workers.shutdown(cancel_futures=True)
 
 
-def _fingerprint() -> str:
-    """A hash of the graders' code and of the list of their fixtures."""
-    package = Path(__file__).parent
-    files = [*sorted(package.rglob("*.py")), catalog.ROOT / "manifest.json"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+def _grade(exercise: str, notebook: Path, parameters: dict[str, Any]) -> None:
+    """Run and check the notebook, as far as that was not done before; in a worker."""
+    graded, known = notebook.with_name("graded"), notebook.with_name("known.json")
+    asked = module_of(exercise).EXERCISE
+    ran = hashlib.sha256(f"{_environment()} {asked} {parameters}".encode() + notebook.read_bytes()).hexdigest()
+    checked = _fingerprint(PACKAGE)
+    before = json.loads(known.read_text()) if known.is_file() else {}
+    if before.get("ran") != ran:
+        known.unlink(missing_ok=True)
+        grade(exercise, notebook, graded, parameters)
+    elif before.get("checked") != checked:
+        rescore(exercise, graded)
+    known.write_text(json.dumps({"ran": ran, "checked": checked}))
+
+
+def _fingerprint(folder: Path) -> str:
+    """A hash of the graders' code in a folder."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))).hexdigest()
+
+
+@cache
+def _environment() -> str:
+    """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
+    libraries = {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")}
+    fixtures = hashlib.sha256((catalog.ROOT / "manifest.json").read_bytes()).hexdigest()
+    return f"{_fingerprint(PACKAGE / 'running')} {fixtures} {libraries}"
 
 
 def _bind(places: Queue[int]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +30,15 @@ MAX_TENSORS = 1 << 30
 """Bytes of one safetensors file."""
 MAX_PICTURE = 64_000_000
 """Bytes of one PNG file."""
+MAX_CHUNKS = 2000
+"""Parts of one PNG file, each of which takes its time; Pillow writes pixels in parts of 64 kB."""
+TYPES = (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int64, torch.int32,
+    torch.int16, torch.int8,
+)  # fmt: skip
+"""Of tensors, those that the collector writes. With others that safetensors knows, hardly anything can be computed."""
+MAX_DIMENSIONS = 64
+"""Of a tensor: PyTorch computes with no more."""
 MAX_PICTURES = 500
 MAX_PIXELS = 4096 * 4096
 """Pixels of one picture; the pictures of one variable may have :data:`MAX_ALL_PIXELS` together."""
@@ -123,6 +135,11 @@ class Evidence:
             return {}
 
     @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """What was injected into the notebook."""
+        return ast.literal_eval(self._request["parameters"])
+
+    @cached_property
     def _request(self) -> dict[str, Any]:
         return values.parse_object(files.read_file(self.folder, "request.json", MAX_JSON))
 
@@ -182,7 +199,7 @@ class Evidence:
                 if type(trainable) is not bool or type(identity) is not int:
                     raise values.Malformed("a malformed record")
                 value, gradient = tensors[f"value:{key}"], tensors.get(f"gradient:{key}")
-                parameters[values.clean(key)] = ParameterState(value, gradient, trainable, identity)
+                parameters[values.one_line(key, 500)] = ParameterState(value, gradient, trainable, identity)
             return ModuleState(values.one_line(record["class"], 200), record["training"] is True, parameters)
 
     def optimizer(self, name: str) -> OptimizerState:
@@ -209,7 +226,7 @@ class Evidence:
     def folder_path(self, relative: str) -> Path:
         """The path of a folder in OUTPUT_DIR, none of whose parts is a link; what lies in it is not looked at."""
         folder = self.folder / "work"
-        for part in PurePosixPath(self._request["output"], relative).parts:
+        for part in PurePosixPath(f"{self._request['output']}/{relative}").parts:
             folder /= part
             if part == ".." or folder.is_symlink():
                 raise Unreadable(relative, "it is a link, or leads out of OUTPUT_DIR")
@@ -236,7 +253,10 @@ class Evidence:
         return files.read_file(self.folder, f"evidence/variables/{relative}", limit)
 
     def _tensors(self, record: dict[str, Any]) -> dict[str, Tensor]:
-        return safetensors.torch.load(self._read(record["file"], MAX_TENSORS))
+        tensors = safetensors.torch.load(self._read(record["file"], MAX_TENSORS))
+        if any(tensor.dtype not in TYPES or tensor.ndim > MAX_DIMENSIONS for tensor in tensors.values()):
+            raise values.Malformed("a tensor of a type or shape that nothing can be computed with")
+        return tensors
 
     def _gallery(self, node: Any, folder: str, budget: list[int], depth: int = 0) -> Any:
         """The pictures of one node: a dict for a mapping, else a flat list."""
@@ -259,6 +279,7 @@ class Evidence:
 
 def _picture(content: bytes, budget: list[int]) -> np.ndarray:
     """A PNG file decoded to uint8 [height, width, 3], within what is left of the numbers of pictures and pixels."""
+    _refuse_extras(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
@@ -267,6 +288,19 @@ def _picture(content: bytes, budget: list[int]) -> np.ndarray:
             if pixels > MAX_PIXELS or min(budget) < 0:
                 raise values.Malformed("too many or too large pictures")
             return np.array(picture.convert("RGB"))
+
+
+def _refuse_extras(content: bytes) -> None:
+    """Texts, profiles and frames of a PNG file make no pixels, and may unpack to a lot; the collector writes none."""
+    at = 8
+    for _ in range(MAX_CHUNKS):
+        if at >= len(content):
+            return
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
+            raise values.Malformed("a picture with more in it than pixels")
+        at += length + 12
+    raise values.Malformed("a picture in too many parts")
 
 
 @contextmanager

@@ -1,0 +1,56 @@
+"""Stored runs are checked again without running a notebook."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graders.grading import GradingError, rescore
+from graders.result import load
+from graders.zoo import Keeper
+from graders.zoo import load as load_pen
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+RESCORE = """
+import sys
+from pathlib import Path
+from graders.grading import rescore
+rescore("ex1", Path(sys.argv[1]))
+"""
+
+
+def test_rescore(tmp_path: Path) -> None:
+    """Checking what a run left behind again gives the same result, from its folder alone."""
+    graded = tmp_path / ".grade" / "ex1" / "ex1"
+    command = [str(Path(sys.executable).with_name("grade")), "ex1", str(CHECKOUT / "reference_solutions" / "ex1.ipynb")]
+    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    before = (graded / "result.json").read_text()
+    (graded / "result.json").unlink()
+    subprocess.run([sys.executable, "-c", RESCORE, str(graded)], check=True)
+    assert (graded / "result.json").read_text() == before
+    assert load(graded / "result.json").score == 20
+
+
+def test_nothing_to_rescore(tmp_path: Path) -> None:
+    """A folder without runs is told apart from one with bad runs."""
+    with pytest.raises(GradingError, match="There is no run"):
+        rescore("ex1", tmp_path)
+
+
+def test_zoo_goes_on(tmp_path: Path) -> None:
+    """A hand-in of the zoo that was run before is not run again, and one that changed is."""
+    pen = load_pen("ex1", CHECKOUT)
+    [submission] = [s for s in pen.submissions if s.title == "everything typed in"]
+    executed = tmp_path / "ex1" / "everything-typed-in" / "graded" / "run" / "evidence" / "executed.ipynb"
+    times = []
+    for parameters in ({"DEVICE": "cpu"}, {"DEVICE": "cpu"}, {"DEVICE": "cpu", "SEED": 7}):
+        keeper = Keeper(tmp_path, workers=1)
+        changed = type(pen)(pen.exercise, pen.reference, pen.submissions, parameters, pen.trained_in)
+        result = keeper.grade(changed, [submission])[submission.title].result()
+        keeper.close()
+        times.append(executed.stat().st_mtime_ns)
+        assert not result.false_verdicts
+    assert times[0] == times[1] < times[2]
