@@ -275,7 +275,7 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
                     expected="an error clearly below that of the base model",
                     hint="Check what the loop trains on: the pictures of DATASET, scaled to [-1, 1], encoded and multiplied by "
                     "the VAE's scaling factor, with the noise as the target.",
-                    misconception=studio.explain_data(adapters[rank]),
+                    misconception=studio.explain_data(rank, adapters[rank]),
                 )
             verdict.found(f"rank {rank}: {said}")
 
@@ -422,10 +422,9 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
                     hint="Append a dictionary with rank, lora_parameters, final_loss and style_similarity for each rank.",
                 )
             row = table[rank]
-            counted = number(row.get("lora_parameters"))
-            if counted is not None and counted >= studio.painter.unet_parameters:
+            if studio.counts_base(row):
                 fail(
-                    f"The row counts {counted:,.0f} parameters, as many as the whole base model has.",
+                    f"The row counts {number(row['lora_parameters']):,.0f} parameters, as many as the whole base model has.",
                     expected="the parameters of the adapter alone: A and B of every adapted layer",
                     hint="Which parameters did you train? requires_grad tells; only the adapter's should have it.",
                     misconception="base-trained",

@@ -45,7 +45,8 @@ def _numbers(curve: Any) -> list[float] | None:
     return None if None in numbers else [c for c in numbers if c is not None]
 
 
-def _curve(curves: dict[Any, Any], rank: int) -> list[float]:
+def curve(curves: dict[Any, Any], rank: int) -> list[float]:
+    """The losses of ``rank``; anything but a list of numbers is failed in words."""
     numbers = _numbers(curves.get(rank))
     if not numbers:
         there = values.one_line(", ".join(map(repr, curves)), 80) or "none"
@@ -59,7 +60,7 @@ def _curve(curves: dict[Any, Any], rank: int) -> list[float]:
 
 def judge(curves: dict[Any, Any], rank: int, steps: int) -> str:
     """Fail unless the curve of ``rank`` is finite, complete and did not diverge; say what it looks like."""
-    numbers = _curve(curves, rank)
+    numbers = curve(curves, rank)
     broken = next((i for i, value in enumerate(numbers) if not math.isfinite(value)), None)
     if broken is not None:
         fail(
@@ -100,4 +101,4 @@ def judge(curves: dict[Any, Any], rank: int, steps: int) -> str:
 
 def final(curves: dict[Any, Any], rank: int) -> float:
     """The mean of the last 20 losses."""
-    return float(np.mean(_curve(curves, rank)[-LAST:]))
+    return float(np.mean(curve(curves, rank)[-LAST:]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from graders.checks import thresholds
+from graders.checks import losses, thresholds
 from graders.checks.adaptation import Adaptation, Memorisation, Recognition
 from graders.checks.adapter_files import read_adapter
 from graders.checks.adapters import Adapter, similarity
@@ -18,6 +21,9 @@ from graders.checks.painting import Painter
 from graders.checks.pictures import read_pictures
 from graders.checks.statistics import Interval
 from graders.checks.style import StyleShift, mean_similarity
+from graders.checks.tables import number, rows_by_rank
+from graders.engine import CheckFailed
+from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
 
@@ -110,14 +116,19 @@ class Studio:
                 return alpha
         return None
 
-    def explain_data(self, adapter: Adapter) -> str | None:
+    def counts_base(self, row: Mapping[Any, Any]) -> bool:
+        """Whether a row of the hand-in's table counts the base model's parameters as those of an adapter."""
+        counted = number(row.get("lora_parameters"))
+        return counted is not None and counted >= self.painter.unet_parameters
+
+    def explain_data(self, rank: int, adapter: Adapter) -> str | None:
         """The misconception behind an adapter that does not help on pictures of the style, where one can be shown."""
         if self._adaptation.noise_gain(adapter).low > self.thresholds.noise_learnt:
             return "trained-on-noise"
         if self.memorisation(adapter).gap > self.thresholds.memorisation:
             return "memorised"
         if self._adaptation.change(adapter) < self.thresholds.visible_change:
-            return "too-few-steps"
+            return self._explain_no_change(rank)
         if self.denoising_gain(adapter).high < 0:
             return "trained-on-other-data"
         return None
@@ -132,5 +143,18 @@ class Studio:
         if not adapter.alpha_recorded and alpha is not None and alpha != rank:
             return "alpha-not-saved"
         if not self.denoising_gain(adapter).low > self.thresholds.denoising_gain:
-            return self.explain_data(adapter)
-        return "too-few-steps" if self._adaptation.change(adapter) < self.thresholds.visible_change else None
+            return self.explain_data(rank, adapter)
+        return (
+            self._explain_no_change(rank) if self._adaptation.change(adapter) < self.thresholds.visible_change else None
+        )
+
+    def _explain_no_change(self, rank: int) -> str | None:
+        """Training was too short unless the losses tell otherwise; the base model's weights may have learned instead."""
+        with suppress(CheckFailed, HandInError):
+            if self.counts_base(rows_by_rank(self._hand_in.evidence.value("rank_table")).get(rank, {})):
+                return "base-trained"
+        with suppress(CheckFailed, HandInError):
+            recorded = losses.curve(losses.by_rank(self._hand_in.evidence.value("losses")), rank)
+            if len(recorded) >= self._hand_in.parameters["STEPS"]:
+                return None
+        return "too-few-steps"
