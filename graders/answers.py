@@ -12,8 +12,10 @@ from nbformat import NotebookNode
 
 from graders.errors import ExplainedError
 from graders.release import without_solutions
-from graders.running.notebook import WRITTEN_ANSWER, has_tag, read
+from graders.running.notebook import MAX_BYTES, WRITTEN_ANSWER, has_tag, read
+from graders.running.values import shown
 
+csv.field_size_limit(MAX_BYTES)  # an answer may be as long as a notebook
 COLUMNS = ("exercise", "hand_in", "question", "asked", "answer", "guide", "of", "points")
 _SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.DOTALL)
 
@@ -42,7 +44,7 @@ class Answer:
     @property
     def key(self) -> tuple[str, str, int, str]:
         """What points are given for: an answer that was changed has to be read again."""
-        return self.exercise, self.hand_in, self.question, _cell(self.answer)
+        return self.exercise, _cell(self.hand_in), self.question, _cell(self.answer)
 
 
 def collect(graded: Path, references: Path) -> list[Answer]:
@@ -85,13 +87,13 @@ def read_points(path: Path) -> dict[tuple[str, str, int, str], float]:
     """The points in a file that :func:`write` made and a person filled in; :class:`PointsError` names a bad line."""
     points = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             for line, row in enumerate(csv.DictReader(file), start=2):
                 if not (row.get("points") or "").strip():
                     continue
                 key = row["exercise"], row["hand_in"], int(row["question"]), row["answer"]
                 points[key] = _points(row["points"], float(row["of"]), path, line)
-    except (KeyError, ValueError, UnicodeDecodeError, csv.Error):
+    except (KeyError, ValueError, TypeError, csv.Error):  # TypeError: a row that ends early
         raise PointsError(
             f"{path.name} is not a file of written answers.", "Give another name, or move it out of the way."
         ) from None
@@ -103,10 +105,9 @@ def _points(text: str, of: float, path: Path, line: int) -> float:
         value = float(text.replace(",", "."))
     except ValueError:
         value = math.nan
-    if not 0 <= value <= of:
-        raise PointsError(
-            f"{path.name}, row {line}: {text!r} is no number of points from 0 to {of:g}.", "Correct the column points."
-        )
+    if not 0 <= value <= of or math.isinf(value):
+        problem = f"{path.name}, row {line}: {shown(text)} is no number of points from 0 to {of:g}."
+        raise PointsError(problem, "Correct the column points.")
     return value
 
 
@@ -118,7 +119,8 @@ def with_points(answers: list[Answer], points: dict[tuple[str, str, int, str], f
 def write(answers: list[Answer], path: Path) -> None:
     """Write a CSV file for a spreadsheet, a row per answer, beside its place and rename it there."""
     beside = path.with_name(path.name + ".partial")
-    with beside.open("w", encoding="utf-8-sig", newline="") as file:  # the mark tells Excel that it is UTF-8
+    # The mark tells Excel that it is UTF-8; the name of a hand-in may be no text at all.
+    with beside.open("w", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for a in answers:

@@ -86,7 +86,8 @@ class Result:
     def save(self, path: Path) -> None:
         """Write the JSON beside its place and rename it there, so that no half-written result is ever seen."""
         beside = path.with_name(path.name + ".partial")
-        beside.write_text(self.to_json(), encoding="utf-8")
+        # Half of a character, which UTF-8 cannot hold, is written as JSON's own escape for it.
+        beside.write_text(self.to_json(), encoding="utf-8", errors="backslashreplace")
         beside.replace(path)
 
 

@@ -154,8 +154,9 @@ def _split(name: str, owners: dict[str, nn.Module]) -> tuple[str | None, str]:
     What stands before the layer's name is left out, such as PEFT's ``base_model.model``.
     """
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
+    deepest = max(owner.count(".") + 1 for owner in owners)
     for start in range(len(parts)):
-        for end in range(len(parts) - 1, start, -1):
+        for end in range(min(len(parts) - 1, start + deepest), start, -1):
             if (layer := ".".join(parts[start:end])) in owners:
                 return layer, ".".join(parts[end:])
     return None, name

@@ -24,12 +24,14 @@ from torch import Tensor, nn
 
 from graders.checks.adapters import Adapter, LoraLayer
 from graders.errors import HandInError
-from graders.running.values import shown
+from graders.running.values import one_line, shown
 
 MAX_FILE_BYTES = 512 * 2**20
 """Rank 128 on every layer of Stable Diffusion 1.5 fits; a whole U-Net in float32 or float16 does not."""
 MAX_HEADER_BYTES = 8 * 2**20
 MAX_JSON_BYTES = 2**20
+MAX_PATTERNS = 5000
+"""One for each module of a large U-Net is fewer; every layer is compared with all of them."""
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 PEFT_FILE = "adapter_model.safetensors"
@@ -290,8 +292,9 @@ def _setting(config: dict[str, Any], name: str, option: str, patterns: str) -> f
     """The number that ``config`` gives the layer ``name``: by the first of ``patterns`` that matches, or ``option``."""
     chosen = config.get(option, PEFT_DEFAULT)
     by_pattern = config.get(patterns) or {}
-    if not isinstance(by_pattern, dict):
-        raise AdapterError(f"{patterns} of the adapter's LoraConfig is not a mapping.", _SAVE_CONFIG)
+    if not isinstance(by_pattern, dict) or len(by_pattern) > MAX_PATTERNS:
+        problem = f"{patterns} of the adapter's LoraConfig is not a mapping of at most {MAX_PATTERNS} names."
+        raise AdapterError(problem, _SAVE_CONFIG)
     for pattern, value in by_pattern.items():
         # PEFT matches regular expressions. Of those only names are read, for a hostile expression can run for years.
         plain = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
@@ -339,7 +342,8 @@ def _refuse_other_shapes(name: str, down: Tensor, up: Tensor, weight: Tensor) ->
     """A must be [r, in] and B [out, r] for a weight [out, in]; a convolution adds [kh, kw] to A and [1, 1] to B."""
     a, b, base = list(down.shape), list(up.shape), list(weight.shape)
     if len(a) != len(base) or len(b) != len(base) or a[2:] != base[2:] or any(side != 1 for side in b[2:]):
-        problem = f"A {a} and B {b} of {shown(name)} do not fit the base model's weight {base}."
+        problem = f"A {one_line(str(a), 60)} and B {one_line(str(b), 60)} of {shown(name)} do not fit the base model's "
+        problem += f"weight {base}."
     elif a[0] != b[1] or a[0] == 0:
         problem = f"A of {shown(name)} has rank {a[0]}, its B has rank {b[1]}."
     elif a[1] != base[1]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from graders.errors import ExplainedError
 
@@ -28,7 +28,7 @@ def as_picture(picture: Any) -> Image.Image:
         array = array.astype(np.uint8)
     if array.dtype.kind == "f":
         array = (array.clip(0, 1) * 255).round().astype(np.uint8)
-    return Image.fromarray(array.squeeze()).convert("RGB")
+    return Image.fromarray(array if array.shape[2:] == (3,) else array.squeeze()).convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_pictures(folder: str | Path) -> Pictures:
         images = [np.asarray(Image.open(folder / row["file_name"]).convert("RGB")) for row in rows]
         if not rows or not all(isinstance(row["text"], str) for row in rows):
             raise KeyError("text")
-    except (ValueError, KeyError, TypeError, OSError, UnidentifiedImageError) as error:
+    except (ValueError, KeyError, TypeError, OSError, Image.DecompressionBombError) as error:
         raise PicturesError(
             f"{metadata} cannot be read: {error!r}.", "Each line needs a file_name of a picture and its text."
         ) from error

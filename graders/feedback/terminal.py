@@ -69,7 +69,7 @@ def _detail(check: CheckResult) -> Table:
 def render(result: Result, console: Console, *, title: str, verbose: bool = False) -> None:
     """Print the feedback of one hand-in."""
     console.print()
-    console.print(Text.assemble((f"{result.exercise}  ", "bold"), (title, "bold")))
+    console.print(plain(f"{result.exercise}  {title}"), style="bold")
     run = result.run
     took = f"The notebook ran {run['seconds']:.0f} s on {run['device']}"
     if run["ended"] != "completed":
@@ -90,7 +90,7 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         line.add_column(width=1)
         line.add_column(ratio=1)
         line.add_column(justify="right", no_wrap=True)
-        line.add_row(Text(mark, colour), Text(check.title), Text(_points(check.score, check.max_score), colour))
+        line.add_row(Text(mark, colour), plain(check.title), Text(_points(check.score, check.max_score), colour))
         console.print(line)
         if check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
             console.print(Padding(_detail(check), (0, 0, 1, 2)))

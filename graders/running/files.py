@@ -41,8 +41,10 @@ def check_file(folder: Path, relative: str) -> Path:
 def _open(folder: Path, relative: str) -> int:
     """A descriptor of the file: every step is opened in the one before it and never through a link."""
     path = PurePosixPath(relative)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in relative:
+    if path.is_absolute() or not path.parts or ".." in path.parts:
         raise Refused(f"{values.shown(relative)} does not stay inside its folder")
+    if not relative.isprintable():  # among them what no name can hold, a null or half of a character
+        raise Refused(f"{values.shown(relative)} is not a name that can be printed")
     safely = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
