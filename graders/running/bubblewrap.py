@@ -21,8 +21,17 @@ import graders
 from graders.running import cgroup
 from graders.running.gather import gather
 from graders.running.launch import FOLDERS
-from graders.running.memory import MemoryWatch
-from graders.running.sandbox import IsolationError, Limits, Program, Usage, clean_environment, launch, output_of
+from graders.running.memory import MemoryWatch, watch_gpu
+from graders.running.sandbox import (
+    IsolationError,
+    Limits,
+    Program,
+    Usage,
+    clean_environment,
+    launch,
+    output_of,
+    used,
+)
 from graders.running.values import one_line
 
 INSIDE = Path("/grade")
@@ -109,7 +118,7 @@ class _Sandboxed:
                 *(str(theirs.fileno()), str(limits.processes), str(limits.disk), *argv),
             ]
             entrances = group.entrance if group else ()
-            with _written("\0".join(options).encode()) as given:
+            with _written(os.fsencode("\0".join(options))) as given:
                 # Its first process is seen inside with its environment and arguments, which are therefore kept bare
                 command = [*_ENTER, *map(str, entrances), "--", bwrap, "--args", str(given.fileno()), "--", *command]
                 passed = (theirs.fileno(), tell, filtering.fileno(), given.fileno())
@@ -118,7 +127,8 @@ class _Sandboxed:
             self.first = _open_process(telling.read())
         if self.first is None:
             self._give_up()
-        self.watch = None if group else MemoryWatch(self.process.pid, limits.memory, limits.processes)
+        self.counted = group or MemoryWatch(self.process.pid, limits.memory, limits.processes)
+        self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
 
     def end(self) -> Usage:
         """Kill the sandbox's first process, and with it the Linux kernel kills all others; copy what they wrote."""
@@ -130,10 +140,7 @@ class _Sandboxed:
             self.first = None
         self.process.kill()
         self.process.wait()
-        seen = self.group or self.watch
-        assert seen
-        usage = Usage(seen.peak_memory_bytes, seen.out_of_memory, seen.too_many_processes)
-        seen.end()
+        usage = used(self.counted, self.gpu)
         with self.ours:
             gather(self.ours, self.run_folder, self.limits)
         return usage

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,33 +13,19 @@ import psutil  # type: ignore[import-untyped]  # publishes no types
 
 _INTERVAL = 0.25
 """Seconds between two looks."""
+_GPU_INTERVAL = 1.0
+_GPU_QUERY = ("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
 
 
-class MemoryWatch:
-    """Watches a process and its descendants; kills what is too much of them.
+class _Watch:
+    """Looks at a process and its descendants again and again, in a thread, until :meth:`end`."""
 
-    Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do; when
-    they and their threads are more than ``processes``, all are. ``peak_memory_bytes`` is the most they held in resident
-    memory at once; memory that they share counts for each, files in memory count only where they are mapped.
-    """
-
-    def __init__(self, pid: int, memory: int | None, processes: int) -> None:
-        """Looks again and again, in a thread, until :meth:`end`."""
-        self.memory = memory
-        self.processes = processes
-        self.peak_memory_bytes = 0
-        self.too_many_processes = False
-        self._exceeded = False
-        self._kills = machine_kills()
+    def __init__(self, pid: int, interval: float) -> None:
         self._process = psutil.Process(pid)
+        self._interval = interval
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
-
-    @property
-    def out_of_memory(self) -> bool:
-        """Whether a process was killed for want of memory, by this watch or by the machine."""
-        return self._exceeded or machine_kills() > self._kills
 
     def end(self) -> None:
         """Look no more."""
@@ -45,12 +33,37 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_INTERVAL):
+        while not self._ended.wait(self._interval):
             with contextlib.suppress(psutil.Error):
-                self._look()
+                self._look([self._process, *self._process.children(recursive=True)])
 
-    def _look(self) -> None:
-        family = [self._process, *self._process.children(recursive=True)]
+    def _look(self, family: list[psutil.Process]) -> None:
+        raise NotImplementedError
+
+
+class MemoryWatch(_Watch):
+    """Kills what is too much of a process and its descendants.
+
+    Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do; when
+    they and their threads are more than ``processes``, all are. ``peak_memory_bytes`` is the most they held in resident
+    memory at once; memory that they share counts for each, files in memory count only where they are mapped.
+    """
+
+    def __init__(self, pid: int, memory: int | None, processes: int) -> None:
+        self.memory = memory
+        self.processes = processes
+        self.peak_memory_bytes = 0
+        self.too_many_processes = False
+        self._exceeded = False
+        self._kills = machine_kills()
+        super().__init__(pid, _INTERVAL)
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether a process was killed for want of memory, by this watch or by the machine."""
+        return self._exceeded or machine_kills() > self._kills
+
+    def _look(self, family: list[psutil.Process]) -> None:
         held, threads = {}, 0
         for process in family:
             with contextlib.suppress(psutil.Error), process.oneshot():
@@ -58,14 +71,57 @@ class MemoryWatch:
                 threads += process.num_threads()
         total = sum(held.values())
         self.peak_memory_bytes = max(self.peak_memory_bytes, total)
-        victims = []
         if threads > self.processes:
-            self.too_many_processes, victims = True, family
+            self.too_many_processes = True
+            _kill(family)
         elif self.memory is not None and total > self.memory:
-            self._exceeded, victims = True, [max(held, key=lambda process: held[process])]
-        for process in victims:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+            self._exceeded = True
+            _kill([max(held, key=lambda process: held[process])])
+
+
+class GpuMemoryWatch(_Watch):
+    """Kills those of a process and its descendants that hold memory of NVIDIA GPUs, when it is more than ``limit`` bytes.
+
+    Asks `nvidia-smi`, once a second. Where that tells other process numbers than this machine has, as inside a container,
+    nothing is seen of them.
+    """
+
+    def __init__(self, pid: int, limit: int) -> None:
+        self.limit = limit
+        self.out_of_memory = False
+        super().__init__(pid, _GPU_INTERVAL)
+
+    def _look(self, family: list[psutil.Process]) -> None:
+        held = _gpu_memory()
+        holders = [process for process in family if process.pid in held]
+        if sum(held[process.pid] for process in holders) > self.limit:
+            self.out_of_memory = True
+            _kill(holders)
+
+
+def watch_gpu(pid: int, limit: int | None) -> GpuMemoryWatch | None:
+    """A watch over the memory of GPUs, where there is a limit and a way to ask."""
+    return GpuMemoryWatch(pid, limit) if limit is not None and shutil.which("nvidia-smi") else None
+
+
+def _gpu_memory() -> dict[int, int]:
+    """Bytes of GPU memory by process number, as far as the driver tells."""
+    try:
+        said = subprocess.run(("nvidia-smi", *_GPU_QUERY), capture_output=True, text=True, timeout=10.0).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    held: dict[int, int] = {}
+    for line in said.splitlines():
+        pid, _, mebibytes = line.partition(",")
+        if pid.strip().isdigit() and mebibytes.strip().isdigit():
+            held[int(pid)] = held.get(int(pid), 0) + (int(mebibytes) << 20)
+    return held
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def descendants() -> list[psutil.Process]:
@@ -77,9 +133,7 @@ def kill_descendants(*, wait: bool = False) -> None:
     """End every process that this one started, also those that are started meanwhile; ``wait`` until they are gone."""
     for _ in range(3):
         victims = descendants()
-        for process in victims:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        _kill(victims)
         if wait:
             psutil.wait_procs(victims, timeout=2.0)
 

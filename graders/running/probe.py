@@ -151,6 +151,18 @@ def files_in_memory(facts: dict[str, Any]) -> str | None:
     return f"it took {facts['memory'] * 3 // 2 >> 20} MiB of memory by files"
 
 
+def gpu_memory(facts: dict[str, Any]) -> str | None:
+    """Take more memory of the GPU than it may; does not return where that is prevented."""
+    library = ctypes.CDLL("libcuda.so.1")
+    device, context, memory = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
+    library.cuInit(0)
+    library.cuDeviceGet(ctypes.byref(device), 0)
+    library.cuCtxCreate_v2(ctypes.byref(context), 0, device)
+    status = library.cuMemAlloc_v2(ctypes.byref(memory), ctypes.c_size_t(2 * facts["gpu_memory"]))
+    time.sleep(8.0)
+    return None if status else f"it took {2 * facts['gpu_memory'] >> 20} MiB of the GPU's memory"
+
+
 def fork(facts: dict[str, Any]) -> str | None:
     """Start more processes than it may; may not return where that is prevented."""
     children = []
@@ -197,7 +209,7 @@ ATTEMPTS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     attempt.__name__: attempt
     for attempt in (
         network, other_sockets, files, writing, processes, environment, privileges, disk, temporary, shared_memory, memory,
-        files_in_memory, fork, survivor, gpu,
+        files_in_memory, fork, survivor, gpu, gpu_memory,
     )
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """Exit statuses of a program, or of the sandbox around it, that was killed for what it tried."""
 PATIENCE = 30.0
 """Seconds that an attempt may take; the slowest takes three."""
-LIMITS = Limits(memory=256 << 20, processes=100, disk=32 << 20, shared_memory=32 << 20)
+LIMITS = Limits(memory=256 << 20, gpu_memory=1 << 30, processes=100, disk=32 << 20, shared_memory=32 << 20)
 """Small, so that trying takes no time."""
 
 
@@ -69,7 +69,10 @@ PROMISES = (
     Promise("fork", "the number of processes is limited", ("fork",), True, _GROUPS),
     Promise("survivors", "nothing goes on when the run has ended", ("survivor",)),
 )
-GPU = Promise("gpu", "CUDA works inside", ("gpu",), False, "Check that nvidia-smi works, and LD_LIBRARY_PATH.")
+ON_A_GPU = (
+    Promise("gpu", "CUDA works inside", ("gpu",), False, "Check that nvidia-smi works, and LD_LIBRARY_PATH."),
+    Promise("gpu memory", "memory of the GPU is limited", ("gpu_memory",), False, "Grade outside of a container."),
+)
 
 
 class PromiseError(ExplainedError):
@@ -78,7 +81,7 @@ class PromiseError(ExplainedError):
 
 def examine(isolation: Isolation) -> Iterator[Finding]:
     """Put every promise to the test, and CUDA's where there is a GPU; a finding as soon as there is one."""
-    promises = (*PROMISES, GPU) if os.path.exists("/dev/nvidiactl") else PROMISES
+    promises = (*PROMISES, *ON_A_GPU) if os.path.exists("/dev/nvidiactl") else PROMISES
     with _outside() as facts:
         for promise in promises:
             broken = _try(isolation, promise, facts)
@@ -155,6 +158,7 @@ def _outside() -> Iterator[dict[str, Any]]:
             "command": bystander,
             "nap": f"600.{time.time_ns()}",
             "memory": LIMITS.memory,
+            "gpu_memory": LIMITS.gpu_memory,
             "processes": LIMITS.processes,
             "disk": LIMITS.disk,
             "shared_memory": LIMITS.shared_memory,

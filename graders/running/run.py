@@ -8,6 +8,7 @@ at the end ``run.json``, how it went. The notebook's side writes to ``work/``, i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -101,7 +102,7 @@ def run(
     watch.finish()
     if not watch.ready:
         raise watch.launch_error()
-    report = _report(run_folder, timed_out, watch, usage)
+    report = _report(run_folder, program.process.returncode == 0, timed_out, watch, usage)
     _write_json(run_folder / "run.json", asdict(report))
     return Evidence(run_folder)
 
@@ -138,15 +139,19 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
-def _report(run_folder: Path, timed_out: bool, watch: _Watch, usage: Usage) -> RunReport:
-    """The untrusted half's own report where there is one and it says what can be, with what was seen from outside."""
-    seen = {"seconds": round(watch.seconds, 3), "peak_memory_bytes": usage.peak_memory_bytes}
-    try:
-        report = read_report(files.read_file(run_folder, "evidence/run.json", MAX_JSON), **seen)
-    except (FileNotFoundError, files.Refused, values.Malformed):
+def _report(run_folder: Path, finished: bool, timed_out: bool, watch: _Watch, usage: Usage) -> RunReport:
+    """The untrusted half's own report if it ``finished`` and says what can be, with what was seen from outside."""
+    seconds, memory = round(watch.seconds, 3), usage.peak_memory_bytes
+    report = None
+    if finished:  # else what lies there may be the notebook's
+        with contextlib.suppress(FileNotFoundError, files.Refused, values.Malformed):
+            content = files.read_file(run_folder, "evidence/run.json", MAX_JSON)
+            report = read_report(content, seconds=seconds, peak_memory_bytes=memory)
+    if report is None:
         cell = watch.last.cell if watch.last else None
-        report = RunReport("timeout" if timed_out else "kernel_died", cell, None, watch.seconds, 0, "cpu")
-    if report.ended == "kernel_died" and usage.out_of_memory:
+        report = RunReport("timeout" if timed_out else "kernel_died", cell, None, seconds, memory, "cpu")
+    killed = report.error is None or report.error.evalue == "signal SIGKILL"
+    if report.ended == "kernel_died" and killed and usage.out_of_memory:
         return replace(report, ended="out_of_memory", error=None)
     if report.ended == "kernel_died" and usage.too_many_processes:
         return replace(report, error=RunError("Process ended", "it had started too many processes", ""))

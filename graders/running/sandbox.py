@@ -17,7 +17,8 @@ import psutil  # type: ignore[import-untyped]  # publishes no types
 
 import graders
 from graders.errors import ExplainedError
-from graders.running.memory import MemoryWatch
+from graders.running.cgroup import ControlGroup
+from graders.running.memory import GpuMemoryWatch, MemoryWatch, watch_gpu
 
 WRITABLE = ("work", "evidence")
 """The folders of a run folder that the program writes to; everything else in it is only read."""
@@ -39,6 +40,8 @@ class Limits:
 
     memory: int | None = None
     """Bytes of memory, with what its files in memory hold; None is no limit."""
+    gpu_memory: int | None = None
+    """Bytes of memory of NVIDIA GPUs; None is no limit."""
     processes: int = 1000
     """Processes and threads: a kernel with its libraries starts a few for every core."""
     disk: int = 2 << 30
@@ -125,6 +128,7 @@ class _Unconfined:
             {**clean_environment(self.home), **_import_path(), "TMPDIR": self.temporary, **environment},
         )
         self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
+        self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
 
     def end(self) -> Usage:
         """Kill the program's descendants, and whatever else still has this run's home folder in its environment."""
@@ -141,8 +145,17 @@ class _Unconfined:
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
-        self.watch.end()
-        return Usage(self.watch.peak_memory_bytes, self.watch.out_of_memory, self.watch.too_many_processes)
+        return used(self.watch, self.gpu)
+
+
+def used(counted: ControlGroup | MemoryWatch, gpu: GpuMemoryWatch | None) -> Usage:
+    """What was counted until now; ends the counting."""
+    out_of_memory = counted.out_of_memory or (gpu is not None and gpu.out_of_memory)
+    usage = Usage(counted.peak_memory_bytes, out_of_memory, counted.too_many_processes)
+    counted.end()
+    if gpu:
+        gpu.end()
+    return usage
 
 
 def launch(

@@ -1,0 +1,65 @@
+"""Limits on memory and processes that are kept by watching."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from graders.running.memory import MemoryWatch, watch_gpu
+
+HOLD = "x = b'x' * (200 << 20); import time; time.sleep(60)"
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    return process.wait(timeout=30)
+
+
+def test_memory() -> None:
+    """A process that holds too much is killed, and one that does not goes on."""
+    with subprocess.Popen([sys.executable, "-c", HOLD]) as greedy, subprocess.Popen(["sleep", "60"]) as modest:
+        watches = [MemoryWatch(greedy.pid, 100 << 20, 100), MemoryWatch(modest.pid, 100 << 20, 100)]
+        assert ended(greedy) == -9
+        assert modest.poll() is None
+        modest.kill()
+    assert watches[0].out_of_memory
+    assert watches[0].peak_memory_bytes > 100 << 20
+    for watch in watches:
+        watch.end()
+
+
+def test_processes() -> None:
+    """Who starts too many processes is killed with all of them."""
+    fork = "import subprocess\nfor _ in range(20): subprocess.Popen(['sleep', '603.5'])\nimport time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", fork]) as forking:
+        watch = MemoryWatch(forking.pid, None, 10)
+        assert ended(forking) == -9
+    watch.end()
+    assert watch.too_many_processes
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "603.5" in (p.info["cmdline"] or ())]
+
+
+@pytest.mark.parametrize("taken", [500, 1500])
+def test_gpu_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int) -> None:
+    """Who holds too much of a GPU's memory, by the driver's word, is killed, and nobody else."""
+    with subprocess.Popen(["sleep", "60"]) as ours, subprocess.Popen(["sleep", "60"]) as another:
+        driver = tmp_path / "nvidia-smi"
+        driver.write_text(f"#!/bin/sh\necho '{ours.pid}, {taken}'\necho '{another.pid}, 9000'\necho '[N/A], [N/A]'\n")
+        driver.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        watch = watch_gpu(ours.pid, 1000 << 20)
+        assert watch
+        try:
+            if taken > 1000:
+                assert ended(ours) == -9
+            else:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    ours.wait(timeout=3)
+            assert watch.out_of_memory == (taken > 1000)
+            assert another.poll() is None
+        finally:
+            watch.end()
+            ours.kill()
+            another.kill()
