@@ -20,6 +20,7 @@ from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
 from graders.fixtures.commands import fixtures
 from graders.result import Result
+from graders.running.values import one_line
 
 EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
 
@@ -47,8 +48,13 @@ class _Commands(click.Group):
 
 def _complain(problem: str, fix: str) -> None:
     console = Console(stderr=True)
-    console.print(f"[red]Cannot go on:[/] {escape(problem)}", highlight=False)
-    console.print(f"[dim]What to do:[/]   {escape(fix)}", highlight=False)
+    console.print(f"[red]Cannot go on:[/] {_plain(problem)}", highlight=False)
+    console.print(f"[dim]What to do:[/]   {_plain(fix)}", highlight=False)
+
+
+def _plain(text: object) -> str:
+    """Text in which names may be a hand-in's: on one line, without what steers terminals or marks up."""
+    return escape(one_line(str(text), 1000))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,14 +122,15 @@ def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, v
     from graders import grading
     from graders.feedback import terminal
 
-    folder = Path.cwd() / ".grade" / name / notebook.stem
+    # Of "...ipynb" the stem is "..", which is the folder of all results, and would be emptied
+    folder = Path.cwd() / ".grade" / name / (notebook.stem if notebook.stem.strip(".") else notebook.name)
     with _progress(console, name) as watcher:
         result = grading.grade(name, notebook, folder, given, watcher, within=grading.setting(isolation))
     terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
     faults = folder / "grader-faults.log"
     if faults.exists():
         console.print("The grader itself failed in a check, which costs no points. Tell your instructor and send")
-        console.print(str(faults), markup=False)
+        console.print(_plain(faults))
     return result
 
 
@@ -189,7 +196,7 @@ def grade_all(folder: Path, verbose: bool, device: str | None, isolation: str) -
             table.add_row(name, "", "not graded")
             statuses.append(EXIT_UNGRADABLE)
         else:
-            table.add_row(name, escape(notebook.name), f"{result.score:g} of {result.max_score:g}")
+            table.add_row(name, _plain(notebook.name), f"{result.score:g} of {result.max_score:g}")
             statuses.append(result.exit_status)
     console.print()
     console.print(table)
@@ -309,7 +316,7 @@ def collect_answers(file: Path, references: Path) -> None:
         mine = [a for a in found if (a.exercise, a.hand_in) == (exercise, hand_in)]
         given = [a.points for a in mine if a.points is not None]
         table.add_row(
-            exercise, escape(hand_in), f"{len(given)} of {len(mine)}", f"{sum(given):g} of {sum(a.of for a in mine):g}"
+            exercise, _plain(hand_in), f"{len(given)} of {len(mine)}", f"{sum(given):g} of {sum(a.of for a in mine):g}"
         )
     console = Console()
     console.print(table)
