@@ -153,7 +153,9 @@ class _Sandboxed:
         if self.group:
             self.group.end()
         raise IsolationError(
-            f"bubblewrap cannot make a sandbox here: {one_line(said, 200)}.", "See what holds here: grade doctor"
+            f"bubblewrap cannot make a sandbox here: {one_line(said, 200).rstrip('.')}.",
+            "Allow user namespaces; in Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined.",
         )
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from uuid import uuid4
 
 _CONTROLLERS = ("memory", "pids")
+_SHARE = "cpu"
+"""The controller, where there is one, for which a group counts as much as one process, however many it has."""
 _NAME = re.compile(r"grade-(\d+)-[0-9a-f]+")
 
 
@@ -28,7 +30,7 @@ class NoControlGroup(Exception):
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """A group of processes: one folder (version 2), or one for memory and one for processes (version 1)."""
+    """A group of processes: one folder (version 2), or one for each controller (version 1)."""
 
     folders: tuple[Path, ...]
 
@@ -122,7 +124,7 @@ def _sweep(parent: Path) -> None:
 
 
 def _parents() -> tuple[Path, ...]:
-    """The folders in which groups are made: that of memory and that of processes, the same in version 2."""
+    """The folders in which groups are made: one for each controller, or for all of them in version 2."""
     try:
         mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
@@ -132,18 +134,20 @@ def _parents() -> tuple[Path, ...]:
     first: dict[str, Path] = {}
     for fields in mounts:
         root, point, kind, options = fields[3], fields[4], fields[fields.index("-") + 1], fields[-1].split(",")
-        for name in [""] if kind == "cgroup2" else _CONTROLLERS if kind == "cgroup" else []:
+        for name in [""] if kind == "cgroup2" else (*_CONTROLLERS, _SHARE) if kind == "cgroup" else []:
             if name in own and (not name or name in options):
                 relative = os.path.relpath(own[name], root)
                 first.setdefault(name, Path(point) / relative if ".." not in relative else Path(point))
     if all(name in first for name in _CONTROLLERS):
-        return tuple(first[name] for name in _CONTROLLERS)
+        shared = [first[_SHARE]] if _SHARE in first and os.access(first[_SHARE], os.W_OK) else []
+        return (*(first[name] for name in _CONTROLLERS), *shared)
     if "" not in first:
         raise NoControlGroup("none is mounted")
     for folder in (first[""], first[""].parent):
-        with contextlib.suppress(OSError):
-            (folder / "cgroup.subtree_control").write_text("+memory +pids")
+        for names in (_CONTROLLERS, (_SHARE,)):
+            with contextlib.suppress(OSError):
+                (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
         with contextlib.suppress(OSError):
             if {*_CONTROLLERS} <= {*(folder / "cgroup.subtree_control").read_text().split()}:
-                return (folder, folder)
+                return (folder,)
     raise NoControlGroup(f"memory and processes are not delegated to {first['']}")

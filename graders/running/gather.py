@@ -17,6 +17,8 @@ LEFT_OUT = "left-out.json"
 """Written beside the folders: path of each entry that was not copied, with the reason."""
 _CHUNK = 1 << 20
 _MAX_DEPTH = 30
+_MAX_PATH = 1000
+"""Bytes of a path in the run folder: the whole of it must stay below the 4096 that Linux allows."""
 _MAX_LEFT_OUT = 100
 
 
@@ -68,6 +70,8 @@ class _Copying:
         """Copy one file or folder; the reason if it is not copied."""
         if not entry.isprintable():
             return "its name cannot be printed"
+        if len(os.fsencode(shown)) > _MAX_PATH:
+            return "its path is too long"
         try:
             opened = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
         except OSError as error:

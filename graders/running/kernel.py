@@ -33,6 +33,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
+from graders.running import files, values
 from graders.running import notebook as notebooks
 from graders.running.memory import kill_descendants
 
@@ -280,8 +281,9 @@ class Execution:
         os.replace(evidence / "run.json.part", evidence / "run.json")
 
     def _device(self) -> str:
-        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
-            if json.loads((self.variables / "session.json").read_bytes()).get("device") == "cuda":
+        with contextlib.suppress(OSError, files.Refused, values.Malformed):
+            session = files.read_file(self.variables, "session.json", MAX_OUTPUT)
+            if values.parse_object(session).get("device") == "cuda":
                 return "cuda"
         return "cpu"
 
