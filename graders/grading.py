@@ -187,12 +187,18 @@ def grade(
     other: int | None = None,
     within: Setting | None = None,
 ) -> Result:
-    """Run and check a notebook; ``folder``, which is emptied first, keeps the runs, the result and the log of faults."""
-    read_notebook(notebook)  # what cannot be graded must not cost the run before
-    if folder.exists():
-        shutil.rmtree(folder)
-    hand_in = execute(name, notebook, folder, parameters or {}, watcher, other, within)
-    return _conclude(name, hand_in, folder, watcher)
+    """Run and check a notebook; ``folder`` keeps the runs, the result and the log of faults.
+
+    What it held before is kept until then, so that what cannot be graded, or is interrupted, costs nothing.
+    """
+    read_notebook(notebook)
+    beside = folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
+    shutil.rmtree(beside, ignore_errors=True)
+    hand_in = execute(name, notebook, beside, parameters or {}, watcher, other, within)
+    result = _conclude(name, hand_in, beside, watcher)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+    return result
 
 
 def rescore(name: str, folder: Path, watcher: Watcher | None = None) -> Result:

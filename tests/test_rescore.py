@@ -1,5 +1,6 @@
 """Stored runs are checked again without running a notebook."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,16 +23,37 @@ rescore("ex1", Path(sys.argv[1]))
 """
 
 
-def test_rescore(tmp_path: Path) -> None:
+COMMAND = [str(Path(sys.executable).with_name("grade")), "ex1", str(CHECKOUT / "reference_solutions" / "ex1.ipynb")]
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a graded notebook."""
+    place = tmp_path_factory.mktemp("graded")
+    subprocess.run(COMMAND, cwd=place, check=True, stdout=subprocess.DEVNULL)
+    return place / ".grade" / "ex1" / "ex1"
+
+
+def test_rescore(graded: Path) -> None:
     """Checking what a run left behind again gives the same result, from its folder alone."""
-    graded = tmp_path / ".grade" / "ex1" / "ex1"
-    command = [str(Path(sys.executable).with_name("grade")), "ex1", str(CHECKOUT / "reference_solutions" / "ex1.ipynb")]
-    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     before = (graded / "result.json").read_text()
     (graded / "result.json").unlink()
     subprocess.run([sys.executable, "-c", RESCORE, str(graded)], check=True)
     assert (graded / "result.json").read_text() == before
     assert load(graded / "result.json").score == 20
+
+
+def test_a_failure_to_grade_costs_nothing(graded: Path, tmp_path: Path) -> None:
+    """A result that is there stays until there is another."""
+    before = (graded / "result.json").read_text()
+    (tmp_path / "bwrap").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [*COMMAND, "--isolation", "bubblewrap"]
+    done = subprocess.run(command, cwd=graded.parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cannot make a sandbox" in done.stderr
+    assert (graded / "result.json").read_text() == before
 
 
 def test_nothing_to_rescore(tmp_path: Path) -> None:

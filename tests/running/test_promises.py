@@ -16,7 +16,7 @@ import graders
 from graders.running import cgroup
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.promises import PROMISES, PromiseError, examine, insist
-from graders.running.sandbox import NoIsolation
+from graders.running.sandbox import IsolationError, NoIsolation
 
 CHECKOUT = Path(graders.__file__).parents[1]
 NOBODY = 65534
@@ -120,6 +120,17 @@ def until(condition) -> None:
     while not condition():
         assert time.monotonic() - started < 60
         time.sleep(0.1)
+
+
+def test_no_user_namespaces(monkeypatch, tmp_path):
+    """Where bubblewrap cannot do its work, what it says is passed on, and what helps."""
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(IsolationError, match="No permissions to create new namespace") as error:
+        insist(Bubblewrap())
+    assert "user namespaces" in error.value.fix
 
 
 def test_not_installed(monkeypatch, tmp_path):
