@@ -9,6 +9,7 @@ from graders.checks.inspection import Inspection
 from graders.checks.layer_names import LayerNames, read_names
 from graders.checks.lora_counts import (
     RANKS,
+    UNEXPLAINED,
     Cause,
     as_number,
     by_rank,
@@ -16,6 +17,7 @@ from graders.checks.lora_counts import (
     fraction_is,
     number_at,
     plain,
+    unless_mixed_up,
 )
 from graders.engine import CheckFailed, NotReached, Verdict, fail
 from graders.errors import HandInError
@@ -55,9 +57,8 @@ def test_cross_attention_layers(inspection: Inspection, verdict: Verdict) -> Non
     """`cross_attention_layers` is complete, and nothing else is on it
 
     Cross-attention is where the prompt reaches the picture: W_Q reads the picture, W_K and W_V read the text, and W_out
-    carries what was found back. It stands at several resolutions and in the middle of the U-Net, and an adapter works where
-    it is put: on a list with gaps it misses part of the picture, on one with self-attention or convolutions it changes
-    layers that never see a word.
+    carries back what attention found. There are such blocks at several resolutions and in the middle of the U-Net. What the
+    list leaves out, the adapter cannot adapt; self-attention and convolutions never see a word of the prompt.
     """
     value = inspection.value(
         "cross_attention_layers",
@@ -80,7 +81,7 @@ def test_lora_param_counts(inspection: Inspection, verdict: Verdict) -> None:
     """`lora_param_counts` counts A and B, at both ranks
 
     Around a frozen W, LoRA adds B·A: r parameters for each input of the layer and r for each of its outputs. W_K and W_V
-    read text embeddings, so their inputs are as many as the text encoder gives, whatever the width of the picture there.
+    read text embeddings, so they have as many inputs as an embedding has numbers, however wide the picture's features are.
     """
     value = inspection.value(
         "lora_param_counts",
@@ -91,11 +92,11 @@ def test_lora_param_counts(inspection: Inspection, verdict: Verdict) -> None:
         with part:
             count = number_at(told, rank, "lora_param_counts")
             if count != inspection.counts.count(rank):
-                cause = inspection.counts.explain(count, rank)
+                cause = unless_mixed_up(inspection.counts.explain(count, rank), told)
                 if cause is None and all(told.get(other) == told[rank] for other in RANKS):
                     cause = Cause("Both ranks have the same number.", "rank-independent")
                 fail(
-                    f"{plain(count)} parameters. {cause.said if cause else 'That is not their number.'}",
+                    f"{plain(count)} parameter{'s' if count != 1 else ''}. {cause.said if cause else UNEXPLAINED}",
                     expected="the parameters of A and of B, summed over every layer that was asked for",
                     hint=cause.hint
                     if cause and cause.hint
@@ -110,8 +111,8 @@ def test_lora_param_counts(inspection: Inspection, verdict: Verdict) -> None:
 def test_rank_ratio(inspection: Inspection, hand_in: HandIn, verdict: Verdict) -> None:
     """Four times the rank costs four times the parameters
 
-    The rank is the width of the detour, and its cost grows in proportion to it and to nothing else. That is what makes
-    the rank the one knob between a small file and a flexible adapter.
+    The rank is the width of the detour, and what a detour costs is proportional to it. That makes the rank the one knob
+    between a small file and a flexible adapter.
     """
     low, high = RANKS
     try:
@@ -120,12 +121,16 @@ def test_rank_ratio(inspection: Inspection, hand_in: HandIn, verdict: Verdict) -
     except (CheckFailed, HandInError):
         raise NotReached("lora_param_counts") from None
     if not (small > 0 and large == high / low * small):
-        causes = inspection.counts.explain(small, low), inspection.counts.explain(large, high)
+        causes = [
+            unless_mixed_up(inspection.counts.explain(number, rank), told)
+            for number, rank in zip((small, large), RANKS, strict=True)
+        ]
         slugs = {cause.misconception for cause in causes if cause}
         fail(
             f"{plain(small)} at rank {low} and {plain(large)} at rank {high}.",
             expected=f"{high / low:g} times as many at rank {high} as at rank {low}",
-            hint="Which part of your number does not grow with r? A and B both do.",
+            hint="Mend these numbers under `lora_param_counts`, and this will hold as well. A and B both grow in proportion to "
+            "r: does r enter your number at each rank, and is anything else in it?",
             misconception="rank-independent" if small == large > 0 else slugs.pop() if len(slugs) == 1 else None,
         )
     verdict.found(f"{high / low:g} times as many")
@@ -145,9 +150,9 @@ def test_unet_param_count(inspection: Inspection, verdict: Verdict) -> None:
     if told != inspection.architecture.parameters:
         cause = explain_total(told, inspection.architecture)
         fail(
-            f"{plain(told)}. {cause.said if cause else 'That is not their number.'}",
+            f"{plain(told)} parameters. {cause.said if cause else UNEXPLAINED}",
             expected="the exact number of parameters of the U-Net as it was built, trainable or not",
-            hint="Sum numel() over unet.parameters(), before any adapter is added.",
+            hint="Every tensor in unet.parameters() counts with all the numbers that it holds. Count before an adapter is added.",
             misconception=cause.misconception if cause else None,
         )
     verdict.found(f"{plain(told)} parameters")
@@ -157,11 +162,11 @@ def test_unet_param_count(inspection: Inspection, verdict: Verdict) -> None:
 def test_lora_fraction(inspection: Inspection, verdict: Verdict) -> None:
     """`lora_fraction` compares each adapter with the U-Net
 
-    This is why LoRA is cheap: what is trained, stored and shared is a small fraction of one per cent, and the U-Net itself
-    stays as it is.
+    This is why LoRA is cheap: what is trained, stored and shared is a tiny part of the U-Net, and the U-Net itself stays as
+    it is.
     """
     value = inspection.value(
-        "lora_fraction", begin="Under “Compare”: divide the number of each rank by the number of the U-Net."
+        "lora_fraction", begin="Under “Compare”: divide the adapter's parameters, at each rank, by the U-Net's."
     )
     told = by_rank(value, "lora_fraction")
     for rank, part in verdict.each("rank", RANKS):
@@ -173,11 +178,13 @@ def test_lora_fraction(inspection: Inspection, verdict: Verdict) -> None:
             elif any(fraction_is(fraction, other) for other in own):
                 verdict.found(f"rank {rank}: {fraction:.3g}, which follows from your own numbers")
             else:
-                cause = inspection.explain_fraction(fraction, rank)
+                cause = unless_mixed_up(inspection.explain_fraction(fraction, rank), told)
                 fail(
-                    f"{fraction:.6g}. {cause.said if cause else 'That is not the quotient of the two.'}",
+                    f"{fraction:.6g}. {cause.said if cause else 'That is not the quotient of the two numbers.'}",
                     expected="LoRA parameters of this rank / parameters of the U-Net, to three digits or more",
-                    hint="Divide lora_param_counts[rank] by unet_param_count, and hand in the quotient as it is.",
+                    hint=cause.hint
+                    if cause and cause.hint
+                    else "Divide lora_param_counts[rank] by unet_param_count, and hand in the quotient as it is.",
                     misconception=cause.misconception if cause else None,
                 )
 

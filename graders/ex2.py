@@ -82,8 +82,8 @@ def test_latent_encoded(step: TrainingStep, verdict: Verdict) -> None:
         fail(
             "`z_0` is not the latent of the picture in IMAGE, neither the mean of the distribution nor a sample of it.",
             expected="the VAE's latent of this picture, at the size that the VAE was trained on",
-            hint="Decode it with vae.decode(z_0 / vae.config.scaling_factor) and look: which picture is it, and what has "
-            "happened to it? Colours come last in a picture and first in a tensor; permute moves them, reshape does not.",
+            hint="Undo the scaling, decode it with the VAE and look: which picture is it, and what has happened to it? Colours "
+            "come last in a picture and first in a tensor; permute moves them, reshape does not.",
         )
     if not recognised.encoding.pixels.right:
         fail(
@@ -110,10 +110,11 @@ def test_latent_scaled(step: TrainingStep, verdict: Verdict) -> None:
     if not step.latents.well_scaled(recognised, limit):
         factor, wanted = recognised.factor, step.latents.scaling_factor
         missing = any(abs(factor / other - 1) < 0.02 for other in (1, 1 / wanted))
+        times = "the VAE's latent as it is" if abs(factor - 1) < 0.02 else f"{factor:.4g} times the VAE's latent"
         fail(
-            f"`z_0` is {factor:.4g} times the VAE's latent; its standard deviation is {z_0.std():.3g}.",
+            f"`z_0` is {times}; its standard deviation is {z_0.std():.3g}.",
             expected="the latent times the factor that this VAE's configuration names",
-            hint="Look through vae.config. Is the number there used, and is it used in the right direction?",
+            hint="Look through vae.config for this VAE's own factor. Do you use that number, and in the right direction?",
             misconception="scaling-factor-missing" if missing else None,
         )
     verdict.found(f"scaled to a standard deviation of {z_0.std():.3g}")
@@ -132,8 +133,8 @@ def test_noise(step: TrainingStep, verdict: Verdict) -> None:
             f"`noise` does not look standard normal: mean {noise.mean():.3g}, standard deviation {noise.std():.3g}, from "
             f"{noise.min():.3g} to {noise.max():.3g}.",
             expected="independent numbers from the normal distribution with mean 0 and standard deviation 1",
-            hint="torch has several random functions whose names differ in one letter. Which one draws from which "
-            "distribution?",
+            hint="Is it drawn at random, and from which distribution? Two of torch's random functions differ in one "
+            "letter of their names.",
         )
     verdict.found(f"mean {noise.mean():.2f}, standard deviation {noise.std():.2f}")
 
@@ -160,8 +161,7 @@ def test_forward_process(step: TrainingStep, verdict: Verdict) -> None:
         fail(
             found,
             expected="the closed form of the forward process, at TIMESTEP and with this model's noise schedule",
-            hint="Square your two weights and add them up. What should come out, and which entry of alphas_cumprod did you "
-            "take?"
+            hint=mixture.hint
             if mixture
             else "Is `noise` drawn once and used both here and as the target, or drawn anew? Has one of the three been "
             "changed after `z_t` was computed?",
@@ -185,8 +185,9 @@ def test_text_embeddings(step: TrainingStep, verdict: Verdict) -> None:
     fail(
         f"`text_embeddings` {cause.words if cause else 'is not what this text encoder makes of CAPTION'}.",
         expected="the last hidden state for all tokens of CAPTION, with or without padding",
-        hint="Decode your token ids with the tokenizer: do you read the caption? Then look at the attributes of what the text "
-        "encoder returns.",
+        hint=cause.hint
+        if cause and cause.hint
+        else "Decode your token ids with the tokenizer: do you read the caption? Then print what the text encoder returns.",
         misconception=cause.misconception if cause else None,
     )
 
@@ -222,8 +223,8 @@ def test_encoders_frozen(step: TrainingStep, verdict: Verdict) -> None:
 def test_lora_layers(step: TrainingStep, verdict: Verdict) -> None:
     """LoRA sits on every cross-attention projection, and nowhere else
 
-    Cross-attention is where text meets picture. In a language model LoRA goes to self-attention, because that is where the
-    text is; here self-attention, like the convolutions, never sees the caption.
+    Cross-attention is where text meets picture, and all four projections take part in it. In a language model LoRA goes to
+    self-attention, because that is where the text is; here self-attention, like the convolutions, never sees the caption.
     """
     verdict.found(placement.judge(step.unet, step.wanted_layers))
 
@@ -259,8 +260,8 @@ def test_base_frozen(step: TrainingStep, verdict: Verdict) -> None:
         found = f"{len(training)} of the base model's {len(base)} parameters require a gradient"
         fail(
             f"{found} and {len(hearing)} have one, for example {(training or hearing)[0]}.",
-            expected="a base model without gradients",
-            hint="When you load a model, all of it can be trained. Freeze it before you add the adapter.",
+            expected="a base model whose parameters require no gradient and have none",
+            hint="When you load a model, all of it can be trained. Freeze it before you add the adapter, and leave it so.",
             misconception="base-unfrozen",
         )
     verdict.found(f"all {len(base)} parameters of the base model are frozen")
@@ -285,10 +286,10 @@ def test_base_untouched(step: TrainingStep, verdict: Verdict) -> None:
     changed = [parameter for parameter in unet.base if not parameter.untouched]
     if changed:
         fail(
-            f"{len(changed)} of the base model's {len(unet.base)} parameters are not those of MODEL, for example "
+            f"{len(changed)} of the base model's {len(unet.base)} parameters differ from those of MODEL, for example "
             f"{changed[0].name}.",
             expected="the weights that were loaded, to the last bit",
-            hint="Which parameters did the optimizer get, and was anything merged into the weights, or loaded from elsewhere?",
+            hint="Did the optimizer get any of them? Was anything merged into the weights, or loaded from elsewhere?",
             misconception="base-unfrozen" if any(parameter.state.trainable for parameter in changed) else None,
         )
     verdict.found(f"all {len(unet.base)} parameters are the original ones")
@@ -303,22 +304,21 @@ def base_of(step: TrainingStep) -> AdaptedUNet:
 
 
 @pytest.mark.points(1)
-def test_optimizer_holds_lora(step: TrainingStep, hand_in: HandIn, verdict: Verdict) -> None:
+def test_optimizer_holds_lora(step: TrainingStep, verdict: Verdict) -> None:
     """The optimizer holds A and B of every layer, and nothing else
 
-    An optimizer keeps statistics of every parameter that it is given, for Adam two numbers each, and may move all of them,
-    by weight decay even without a gradient. Only what is to be trained belongs into it.
+    An optimizer keeps statistics of every parameter that it is given, Adam two numbers for each, and may move any of them:
+    weight decay does so even without a gradient. Only what is to be trained belongs in it, and all of that.
     """
-    held = hand_in.evidence.optimizer("optimizer").identities
-    verdict.found(optimizer_step.judge_held(held, step.has_unet("lora_layers")))
+    verdict.found(optimizer_step.judge_held(step.optimizer.identities, step.has_unet("lora_layers")))
 
 
 @pytest.mark.points(2)
 def test_prediction(step: TrainingStep, verdict: Verdict) -> None:
     """At the first step, `noise_pred` is what the base model predicts
 
-    B starts at zero, so B·A is zero and the detour adds nothing: an adapted model begins as exactly the model that it
-    adapts, and training only ever moves it away from there.
+    B starts at zero, so B·A is zero and the detour adds nothing: for the same z_t, timestep and caption, an adapted model
+    begins by predicting exactly what the base model does. Training only ever moves it away from there.
     """
     found = step.latent("noise_pred")
     z_t, text = step.has("z_t", "forward_process"), step.has("text_embeddings", "text_embeddings")
@@ -330,7 +330,7 @@ def test_prediction(step: TrainingStep, verdict: Verdict) -> None:
             f"`noise_pred` differs by {error:.2%} from what the base model predicts for your `z_t` and `text_embeddings`"
             + (f": {cause.words}." if cause else "."),
             expected="the base model's own prediction for z_t, at TIMESTEP, with the caption's embeddings",
-            hint="Check the three things that you hand to the U-Net, one by one."
+            hint="Look at the line that calls the U-Net: of its three inputs, which is not the one that you hand in?"
             if cause
             else "Is B zero before the first step, and was `noise_pred` computed before that step?",
             misconception=cause.misconception if cause else None,
@@ -370,9 +370,10 @@ def test_loss(step: TrainingStep, verdict: Verdict) -> None:
                 if objective
                 else "and that does not follow from `noise_pred` and `noise`."
             ),
-            expected="the loss that this U-Net was trained with, of `noise_pred` and the tensor that it should have been",
-            hint="What does this U-Net predict? The target has to be the same kind of thing, and it must be the very tensor that "
-            "went into z_t.",
+            expected="the loss that this U-Net was trained with: `noise_pred` compared with what it should have been",
+            hint=objective.hint
+            if objective
+            else "Compute it once more, by hand, from the `noise_pred` and the target that you hand in. What else is in it?",
             misconception=objective.misconception if objective else None,
         )
     verdict.found(f"a mean squared error of {loss.item():.4g}")
@@ -401,11 +402,11 @@ def test_loss_in_graph(step: TrainingStep, verdict: Verdict) -> None:
 
 @pytest.mark.points(1)
 def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
-    """After the first backward, every A has a gradient of exactly zero and every B has not
+    """After the first backward, the gradient of every A is exactly zero, and that of every B is not
 
     The detour adds (α/r)·B·A·x. What A hears of the loss comes through B, and B is still zero: A's gradient is zero, to the
-    last bit. What B hears comes with A·x, and A is random: B has a gradient, and moves first. That lone zero shows that
-    training started from the base model and that the gradient flowed where it should.
+    last bit. What B hears comes with A·x, and A is random: B has a gradient, and moves first. These zeros show that
+    training started from the base model, and that the gradient flowed where it should.
     """
     pairs = step.has_unet("lora_layers").pairs
     if lora_gradients.silent(pairs):  # as they must be where the U-Net has nothing to read, or never predicted
@@ -421,8 +422,9 @@ def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
 def test_gradients_recomputed(step: TrainingStep, verdict: Verdict) -> None:
     """The gradients of B are those that the grader computes
 
-    The grader needs no LoRA for that: with G the gradient for a layer's own weight, B's gradient is (α/r)·G·Aᵀ. It computes
-    G for the untouched base model, with your z_t, embeddings and loss, and multiplies by your A.
+    They show whether B learns from this loss, and from nothing else. No LoRA is needed to know them: with G the gradient
+    for a layer's own weight, B's is (α/r)·G·Aᵀ. The grader computes G for the base model, with your z_t, embeddings and loss,
+    and multiplies by your A.
     """
     objective = step.objective_or_not_reached()
     comparison = step.compare_gradients(objective)
@@ -439,7 +441,7 @@ def test_gradients_recomputed(step: TrainingStep, verdict: Verdict) -> None:
     times = comparison.times
     if times is not None and times > 1 + comparison.tolerance:
         fail(
-            f"The gradients of B are {times:.3g} times as large as one backward pass leaves them.",
+            f"The gradients of B are {times:.3g} times as large as after one backward pass.",
             expected="the gradients of one backward pass",
             hint="backward() adds to the gradients that are already there. How often was it called, and on what?",
         )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 MISCONCEPTIONS = {
     # Where an adapter sits, and how large it is
-    "self-attention-targeted": "the adapter sits on self-attention, which looks at the picture alone; in a language model "
-    "that is where the text is, here it is not",
-    "convolution-targeted": "the adapter sits on convolutions, which never see the prompt",
-    "feed-forward-targeted": "feed-forward layers were taken for attention: they work on each place of the picture alone",
-    "every-layer-targeted": "the adapter sits on every kind of layer, as if one place were as good as another",
+    "self-attention-targeted": "self-attention was targeted, as in a language model; but here it looks at the picture alone, "
+    "and the text comes in through cross-attention",
+    "convolution-targeted": "convolutions were targeted, which never see the prompt",
+    "feed-forward-targeted": "feed-forward layers were targeted, which work on each place of the picture by itself",
+    "every-layer-targeted": "layers of every kind were targeted, as if one place were as good as another",
     "output-projection-missing": "W_out, which carries what attention found back into the picture, was left out",
-    "query-value-only": "W_Q and W_V were taken, as is usual in language models; here the exercise wants all four",
+    "query-value-only": "only W_Q and W_V were taken, as is usual in language models; the exercise wants all four",
     "mid-block-missing": "the U-Net's middle, between its down and its up half, was left out",
-    "lesson-resolutions-only": "only the resolutions that the lesson draws were taken; cross-attention stands at others, too",
-    "module-list-named": "modules were named that only hold layers, as to_out does, whose first entry is the projection",
+    "lesson-resolutions-only": "only the resolutions that the lesson draws were taken; there is cross-attention at others, too",
+    "module-list-named": "modules were named that only hold layers, not the layers themselves",
     "parameters-not-modules": "the names are those of weights, not of the layers that own them",
     "only-a-counted": "only A was counted, and B is as much part of the adapter",
     "only-b-counted": "only B was counted, and A is as much part of the adapter",
@@ -24,11 +24,12 @@ MISCONCEPTIONS = {
     "percent-not-fraction": "a percentage was given where a fraction was asked for",
     "rank-independent": "both ranks got the same number, though every layer costs r parameters for each input and output",
     "whole-pipeline-loaded": "weights were loaded to answer a question that the configuration alone answers",
-    "hard-coded": "the answer was written down for one input instead of being computed from it",
+    "hard-coded": "an answer, or a part of it, was written down for one input instead of being computed from it",
     # One training step
-    "scaling-factor-missing": "the latent was not multiplied by the VAE's scaling factor, so the noise is too weak for it",
-    "image-not-normalised": "the VAE was given pixels in another range than [-1, 1]",
-    "forward-process-wrong": "z_t does not follow from z_0, the noise and the timestep",
+    "scaling-factor-missing": "the latent was not multiplied by the VAE's scaling factor, so a timestep means another amount of "
+    "noise than in the U-Net's training",
+    "image-not-normalised": "the VAE was given pixels in another range than it was trained on",
+    "forward-process-wrong": "z_t does not follow from z_0, the noise and the timestep by the closed form",
     "alpha-bar-not-square-rooted": "z_0 and the noise were weighted by ᾱ and 1 - ᾱ themselves, not by their square roots",
     "token-cross-entropy": "the loss is that of a language model, which chooses a next token; a U-Net predicts noise",
     "predicts-image": "the prediction was compared with the image, but the U-Net is trained to predict the noise",
@@ -40,7 +41,7 @@ MISCONCEPTIONS = {
     "no-backward": "no gradient was ever computed",
     "no-step": "the optimizer never changed anything",
     "rank-ignored": "the adapter has another rank than was asked for",
-    "caption-ignored": "the U-Net was not given the caption",
+    "caption-ignored": "what the U-Net is given is not the caption",
     # A style adapter
     "alpha-not-saved": "the adapter was trained at another strength than its file is loaded with",
     "base-trained": "the base model's own weights were trained or saved, not an adapter beside them",

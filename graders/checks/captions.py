@@ -11,6 +11,11 @@ from torch import Tensor
 from graders.checks.causes import Cause
 from graders.checks.precision import relative_error
 
+_DECODE = "Decode your token ids with the tokenizer: do you read the caption?"
+_STATES = (
+    "Print what the text encoder returns, with all shapes. Which part holds one vector per token, after the last layer?"
+)
+
 
 class Caption:
     """A caption as a CLIP text encoder reads it.
@@ -72,13 +77,20 @@ class Caption:
         def is_near(true: Tensor, rows: int = length) -> bool:
             return rows > 0 and relative_error(found[:, :rows], true[:, :rows]) <= tolerance
 
-        if not found.any() or is_near(self.nothing):
-            return Cause("is what comes out for an empty caption, or nothing at all", "caption-ignored")
+        if not found.any():
+            return Cause(
+                "holds nothing but zeros", "caption-ignored", "What overwrites it after the text encoder has run?"
+            )
+        if is_near(self.nothing):
+            return Cause("is what the text encoder makes of an empty caption", "caption-ignored", _DECODE)
         if length < self.tokens and is_near(self.embeddings, length - 1):
-            return Cause(f"covers {length} tokens, and the caption has {self.tokens}")
+            hint = "Compare your token ids with those of tokenizer(CAPTION) alone. Which argument cuts yours short?"
+            return Cause(f"covers {length} tokens, and the caption has {self.tokens}", hint=hint)
         if any(is_near(state) for state in self._output.hidden_states):
-            return Cause("is a hidden state of the text encoder, but not the last one, after the final norm")
+            return Cause("is a hidden state from before the text encoder's last layer or final norm", hint=_STATES)
+        if is_near(self._output.pooler_output[:, None]):
+            return Cause("is the text encoder's pooled output: one vector for the caption as a whole", hint=_STATES)
         # What begins every text is the same token, and it sees no other.
         if is_near(self.embeddings, 1):
-            return Cause("belongs to another text than the one in CAPTION", "caption-ignored")
+            return Cause("belongs to another text than the one in CAPTION", "caption-ignored", _DECODE)
         return None

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """What was recognised, in words that continue a sentence, and the misconception that it is known as, if it is one."""
+    """What was recognised, in words that continue a sentence, the misconception that it is known as, if it is one, and what
+    to look at next."""
 
     words: str
     misconception: str | None = None
+    hint: str = ""

@@ -9,7 +9,16 @@ from typing import Any
 
 from graders.checks.architecture import Architecture
 from graders.checks.layer_names import LayerNames, read_names
-from graders.checks.lora_counts import RANKS, Cause, LoraCounts, as_number, explain_fraction, explain_total, number_at
+from graders.checks.lora_counts import (
+    RANKS,
+    Cause,
+    LoraCounts,
+    as_number,
+    explain_fraction,
+    explain_total,
+    fraction_is,
+    number_at,
+)
 from graders.engine import CheckFailed, NotReached, fail
 from graders.errors import HandInError
 from graders.exercise import HandIn
@@ -71,7 +80,7 @@ class Inspection:
             hint += "the exercise does, without from_pretrained and without the rest of the pipeline."
         fail(
             f"`{variable}` has no value, because the notebook stopped{where} ({run.reason}).",
-            expected="a notebook that runs to its end with nothing but the configuration of the U-Net",
+            expected="a notebook that runs to its end" + " with nothing but the configuration of the U-Net" * heavy,
             hint=hint,
             misconception="whole-pipeline-loaded" if heavy else None,
         )
@@ -116,9 +125,29 @@ class Inspection:
         return [told] if cause and told > 0 else []
 
     def explain_fraction(self, told: float, rank: int) -> Cause | None:
-        """The cause of a wrong fraction, if it is one of a few."""
+        """The cause of a wrong fraction, if it is one of a few.
+
+        That it follows from numbers which nothing explains is said where no misconception is behind it.
+        """
         right, *own = self.fractions(rank)
         others = [self.counts.count(other) / self.architecture.parameters for other in RANKS if other != rank]
         adapted = self.counts.count(rank) / sum(layer.weights for layer in self.counts.layers)
         causes = (explain_fraction(told, fraction, others, adapted) for fraction in (right, *own))
-        return next((cause for cause in causes if cause), None)
+        cause = next((cause for cause in causes if cause), None)
+        if not (cause and cause.misconception) and self._follows(told, rank):
+            return Cause(
+                "That follows from your own numbers, but not both of these are right.",
+                hint="Mend what failed above first: lora_param_counts, unet_param_count or both. A fraction that is computed "
+                "from them will follow.",
+            )
+        return cause
+
+    def _follows(self, told: float, rank: int) -> bool:
+        """Whether a fraction is the quotient of the two numbers that are handed in."""
+        try:
+            counts = self.hand_in.evidence.value("lora_param_counts")
+            count = number_at(counts if isinstance(counts, dict) else {}, rank, "lora_param_counts")
+            total = as_number(self.hand_in.evidence.value("unet_param_count"), "unet_param_count")
+        except (CheckFailed, HandInError):
+            return False
+        return total != 0 and fraction_is(told, count / total)

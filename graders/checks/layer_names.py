@@ -17,14 +17,27 @@ PEFT_PREFIX = "base_model.model."
 
 HOLDER, PARAMETER, OF_ADAPTER, UNKNOWN = "holder", "parameter", "of-adapter", "unknown"
 _SAID = {
-    Kind.OTHER: "normalisations or whole blocks",
-    Kind.TIME_EMBEDDING: "layers of the time embedding",
-    Kind.CONVOLUTION: "convolutions",
-    HOLDER: "modules of cross-attention that hold no weights of their own",
-    PARAMETER: "names of parameters",
-    OF_ADAPTER: "names of what lies inside an adapter",
-    UNKNOWN: "names that no module of the U-Net has",
+    Kind.SELF_ATTENTION: ("a module of self-attention", "modules of self-attention"),
+    Kind.FEED_FORWARD: ("a feed-forward module", "feed-forward modules"),
+    Kind.CONVOLUTION: ("a convolution", "convolutions"),
+    Kind.TIME_EMBEDDING: ("a layer of the time embedding", "layers of the time embedding"),
+    Kind.TRANSFORMER_PROJECTION: (
+        "a layer that leads into or out of attention",
+        "layers that lead into or out of attention",
+    ),
+    Kind.OTHER: ("a normalisation or a whole block", "normalisations or whole blocks"),
+    HOLDER: (
+        "a module of cross-attention with no weight matrix of its own",
+        "modules of cross-attention with no weight matrix of their own",
+    ),
+    PARAMETER: ("a parameter", "parameters"),
+    OF_ADAPTER: ("a module inside an adapter", "modules inside an adapter"),
+    UNKNOWN: ("no module of the U-Net", "no module of the U-Net"),
 }
+"""What one wrong name, or several of them, are the names of."""
+_GROUPS = 3
+"""How many kinds of wrong names a sentence lists; of the others it gives the number."""
+REPEATED, EMPTY = "repeated", "empty"
 _SLUGS = {
     Kind.SELF_ATTENTION: "self-attention-targeted",
     Kind.CONVOLUTION: "convolution-targeted",
@@ -34,11 +47,11 @@ _HINTS: Mapping[str | None, str] = {
     "self-attention-targeted": "Look at in_features of to_k in both attention modules of a transformer block. Which of the two "
     "can take the text embeddings?",
     "convolution-targeted": "Which modules of a transformer block take the text embeddings as an input? Convolutions do not.",
-    "feed-forward-targeted": "Which modules of a transformer block take the text embeddings as an input? Feed-forward ones do "
-    "not.",
+    "feed-forward-targeted": "Which modules of a transformer block take the text embeddings as an input? Feed-forward modules "
+    "do not.",
     "every-layer-targeted": "Narrow the list down: of all the kinds on it, which one takes the text embeddings as an input?",
-    "module-list-named": "Print unet.get_submodule(name) for the names given above. Keep only those of layers with a weight "
-    "matrix.",
+    "module-list-named": "Print unet.get_submodule(name) for the name given above. What does it hold? List the layers that have "
+    "a weight matrix of their own, and nothing around them.",
     "parameters-not-modules": "Compare unet.named_parameters() with unet.named_modules(): the exercise asks for names from the "
     "second.",
     "output-projection-missing": "Print one of the attention modules that you listed layers of. What happens to the result of "
@@ -50,7 +63,11 @@ _HINTS: Mapping[str | None, str] = {
     "transformer blocks and are not among them?",
     OF_ADAPTER: "List the names before an adapter is added, or leave out what an adapter has brought.",
     UNKNOWN: "Take the names from unet.named_modules() as they are: unet.get_submodule(name) must find each of them.",
-    None: "Count your names by block and by projection: every cross-attention block has four projections.",
+    REPEATED: "Compare len(cross_attention_layers) with len(set(cross_attention_layers)). Where do names get onto the list a "
+    "second time?",
+    EMPTY: "Print a few of the names in unet.named_modules() and hold your condition against them. Why does none of them pass?",
+    None: "Count your names by block (their first two parts) and by projection (their last part). Which blocks have "
+    "cross-attention and are not among them, or not with four projections?",
 }
 
 
@@ -61,14 +78,14 @@ def read_names(value: Any) -> list[str]:
         fail(
             f"`cross_attention_layers` is of type {type(value).__name__}.",
             expected=expected,
-            hint="Collect the names in a list: one text for each layer.",
+            hint="Collect the names in a list: one string for each layer.",
         )
     names = list(value)
     other = next((name for name in names if not isinstance(name, str)), None)
     if other is not None:
         kind = other.type_name if isinstance(other, values.Opaque) else type(other).__name__
         fail(
-            f"`cross_attention_layers` holds something of type {values.one_line(kind, 60)}, which is no name.",
+            f"`cross_attention_layers` holds something of type {values.one_line(kind, 60)}, which is not a name.",
             expected=expected,
             hint="unet.named_modules() gives pairs of a name and a module. Keep the name of each pair.",
         )
@@ -138,17 +155,19 @@ class LayerNames:
         """What is wrong with these names, in a sentence without its end."""
         chosen = set(wrong)
         said = []
-        if missing := [name for name in self.missing if name in chosen]:
+        missing = [name for name in self.missing if name in chosen]
+        if missing and len(missing) < len(self.asked):  # that all are missing follows from what is there instead
             said.append(f"{len(missing)} projection{'s are' if len(missing) > 1 else ' is'} missing")
         groups: dict[str, list[str]] = {}
         for name in self.extra:
             if name in chosen:
                 groups.setdefault(self._labels[name], []).append(name)
-        for label, names in sorted(groups.items(), key=lambda group: -len(group[1])):
-            what = _SAID.get(label, f"{label} layers")
-            said.append(f"there are {len(names)} {what}, for example {values.one_line(names[0], 90)!r}")
+        ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+        said += [_say(label, names, of=self.count) for label, names in ordered[:_GROUPS]]
+        if others := sum(len(names) for _, names in ordered[_GROUPS:]):
+            said.append(f"{others} more {'is' if others == 1 else 'are'} of other kinds")
         if repeated := [name for name in self.repeated if name in chosen]:
-            said.append(f"{len(repeated)} names are there more than once")
+            said.append(f"{len(repeated)} name{'s are' if len(repeated) > 1 else ' is'} there more than once")
         return "; ".join(said)
 
     def summary(self) -> str:
@@ -157,7 +176,13 @@ class LayerNames:
             return "The list is empty"
         found = len(self.asked) - len(self.missing)
         wrong = self.describe([*self.missing, *self.extra, *self.repeated])
-        return f"Of {self.count} names, {found or 'none'} {'is' if found == 1 else 'are'} right: {wrong}"
+        if not self.extra:
+            return f"Every name on the list is right, but {wrong}"
+        if self.count == 1:
+            return f"The one name on the list is not right: {wrong}"
+        if not found:
+            return f"Of {self.count} names, none is right: {wrong}"
+        return f"Of {self.count} names, {found} {'is' if found == 1 else 'are'} right, but {wrong}"
 
     @cached_property
     def misconception(self) -> str | None:
@@ -196,5 +221,16 @@ class LayerNames:
         """What to look at next."""
         if self.misconception:
             return _HINTS[self.misconception]
-        labels = Counter(self._labels.values())
-        return _HINTS[next((label for label in (OF_ADAPTER, UNKNOWN) if labels[label]), None)]
+        holds = {OF_ADAPTER: OF_ADAPTER in self._labels.values(), UNKNOWN: UNKNOWN in self._labels.values()}
+        holds |= {REPEATED: bool(self.repeated), EMPTY: not self.count}
+        return _HINTS[next((label for label, there in holds.items() if there), None)]
+
+
+def _say(label: str, names: list[str], of: int) -> str:
+    """That these names, ``of`` so many, are those of such modules, with an example that shows it."""
+    one, several = _SAID[label]
+    telling = [name for name in names if ".to_out" in name] if label == HOLDER else [name for name in names if name]
+    example = repr(values.one_line((telling or names)[0], 90))
+    if len(names) == 1:
+        return f"{example} is the name of {one}"
+    return f"{'all' if len(names) == of else f'{len(names)} names'} are those of {several}, for example {example}"

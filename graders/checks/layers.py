@@ -15,7 +15,7 @@ class Kind(StrEnum):
     FEED_FORWARD = "feed-forward"
     CONVOLUTION = "convolution"
     TIME_EMBEDDING = "time embedding"
-    TRANSFORMER_PROJECTION = "transformer projection"
+    TRANSFORMER_PROJECTION = "proj_in and proj_out"
     OTHER = "other"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graders.checks.architecture import MID_BLOCK, Architecture, Layer, Projection, projection_of
@@ -31,6 +31,18 @@ class Cause:
     hint: str = ""
 
 
+UNEXPLAINED = "That is not right, and it comes from no known mistake."
+_HINTS = {
+    "only-a-counted": "For one layer, write down the shapes of A and of B. Which of the two does your sum leave out?",
+    "only-b-counted": "For one layer, write down the shapes of A and of B. Which of the two does your sum leave out?",
+    "biases-counted": "For one layer, write down everything that your sum counts. Which of it is neither in A nor in B?",
+    "base-weights-counted": "For one layer, write down everything that your sum counts. What of it was there before LoRA came?",
+    "rank-independent": "Follow the rank from your loop to the sum: where does it enter the number of a single layer?",
+    "square-key-value": "Print in_features and out_features of to_q and of to_k in one block. What does each of the two read?",
+}
+_HINT_LAYERS = "Which layers does your sum go over? Compare their names with your list, which it should go over."
+
+
 def by_rank(value: Any, variable: str) -> dict[Any, Any]:
     """The mapping from rank to number; anything else is failed in words."""
     if not isinstance(value, dict):
@@ -41,9 +53,9 @@ def by_rank(value: Any, variable: str) -> dict[Any, Any]:
         )
     if value and all(isinstance(key, str) for key in value):
         fail(
-            f"The keys of `{variable}` are texts, so that {variable}[{RANKS[0]}] is a KeyError.",
+            f"The keys of `{variable}` are strings, so {variable}[{RANKS[0]}] raises a KeyError.",
             expected="the ranks as numbers: a dictionary with the keys 4 and 16",
-            hint="Write 4 and 16 without quotation marks.",
+            hint="Use the numbers themselves as keys: no quotation marks around them, and no str().",
         )
     return value
 
@@ -63,14 +75,26 @@ def as_number(value: Any, name: str) -> float:
     """The finite number that a variable holds; anything else is failed in words."""
     found = number(value)
     if found is None or not math.isfinite(found):
-        what = f"is {found}" if found is not None else "is not a number"
-        fail(f"`{name}` {what}.", expected="a number", hint="Print it and its type.")
+        kind = "a string, not a number" if isinstance(value, str) else "not a number"
+        what = f"is {kind if found is None else found}"
+        hint = "Print it and its type. Is it a string, several numbers in one, or NaN?"
+        fail(f"`{name}` {what}.", expected="one finite number", hint=hint)
     return found
 
 
 def plain(count: float) -> str:
     """A number as a sentence shows it: 397,824, and not 397824.0."""
     return f"{count:,.0f}" if count == int(count) and abs(count) < 1e15 else f"{count:,.6g}"
+
+
+def unless_mixed_up(cause: Cause | None, told: Mapping[Any, Any]) -> Cause | None:
+    """The cause, but not that the rank plays no part where the ranks have numbers of their own."""
+    alike = all(told.get(rank) == told.get(RANKS[0]) for rank in RANKS)
+    if cause and cause.misconception == "rank-independent" and not alike:
+        return Cause(
+            cause.said, hint="Which number belongs to which rank? Print the ranks beside what you hand in for them."
+        )
+    return cause
 
 
 class LoraCounts:
@@ -92,7 +116,7 @@ class LoraCounts:
         """The cause of a wrong number; None if there is none that explains it, or several."""
         if self.names and not self.names.right and told == _full(self.listed, rank):
             return Cause(
-                "That is right for the layers that you list, but the list is not.",
+                "That is right for the layers on your list, but the list itself is not right.",
                 self.names.misconception,
                 hint="Mend the list first. If the numbers are computed from it, they will be right then.",
             )
@@ -105,20 +129,21 @@ class LoraCounts:
         right = self.count(rank)
         for count, cause in self._all_candidates(rank):
             if count not in (right, 0):
-                yield count, cause
+                hint = cause.hint or _HINTS.get(cause.misconception or "", "")
+                yield count, replace(cause, hint=hint)
 
     def _all_candidates(self, rank: int) -> Iterator[tuple[int, Cause]]:
         yield from self._miscounted(self.layers, rank, "")
         for layers, said, slug in self._other_layers():
-            yield _full(layers, rank), Cause(said, slug)
+            yield _full(layers, rank), Cause(said, slug, _HINT_LAYERS)
         if self.listed:
             yield from self._miscounted(self.listed, rank, " (over the layers that you list)")
         other_ranks = [self.count(r) for r in RANKS]
-        yield sum(other_ranks), Cause("That is the adapters of both ranks together.")
+        both = "Was the second adapter added to a U-Net that still held the first?"
+        yield sum(other_ranks), Cause("That is the adapters of both ranks together.", hint=both)
         for other in RANKS:
             if other != rank:
-                said = f"That is the number for rank {other}: the rank made no difference."
-                yield self.count(other), Cause(said, "rank-independent")
+                yield self.count(other), Cause(f"That is the number for rank {other}.", "rank-independent")
 
     def _miscounted(self, layers: list[Layer], rank: int, where: str) -> Iterator[tuple[int, Cause]]:
         """What comes out when these layers are counted in a wrong way."""
@@ -128,7 +153,10 @@ class LoraCounts:
         weights = sum(layer.weights for layer in layers)
         yield rank * inputs, Cause(f"That is the size of A alone{where}.", "only-a-counted")
         yield rank * outputs, Cause(f"That is the size of B alone{where}.", "only-b-counted")
-        yield inputs + outputs, Cause(f"That is r = 1: the rank does not come in{where}.", "rank-independent")
+        yield (
+            inputs + outputs,
+            Cause(f"That is the number for rank 1, as if r were left out{where}.", "rank-independent"),
+        )
         for extra in (outputs, rank * len(layers), outputs + rank * len(layers), biases):
             yield full + extra, Cause(f"That has biases in it{where}.", "biases-counted")
         square = rank * sum(2 * (layer.outputs if _reads_text(layer) else layer.inputs) for layer in layers)
@@ -201,9 +229,9 @@ def explain_total(told: float, architecture: Architecture) -> Cause | None:
     if told == architecture.parameter_tensors:
         return Cause("That is the number of tensors: each of them holds many parameters.")
     if told == architecture.counted_per_module:
-        return Cause("Parameters were counted again for each module that they are inside of.")
+        return Cause("Parameters were counted once for every module that they lie in.")
     if any(told == right * size for size in (2, 4)):
-        return Cause("That is bytes: a parameter takes 4 of them, or 2 in half precision.")
+        return Cause("That is a number of bytes: a parameter takes 4 of them, or 2 in half precision.")
     if any(math.isclose(told * unit, right, rel_tol=0.01) for unit in (1, 1e3, 1e6, 1e9)):
         return Cause("That is nearly right, but rounded, in another unit, or a few layers short or over.")
     return None
@@ -221,9 +249,9 @@ def explain_fraction(told: float, fraction: float, others: Iterable[float], adap
     which it is put.
     """
     if math.isclose(told, 100 * fraction, rel_tol=0.1):  # also when it is rounded as percentages are
-        return Cause("That is in per cent.", "percent-not-fraction")
+        return Cause("That is a percentage.", "percent-not-fraction")
     if any(fraction_is(told, other) for other in others):
-        return Cause("That is the fraction of the other rank: the rank made no difference.", "rank-independent")
+        return Cause("That is the fraction of the other rank.", "rank-independent")
     if told and math.isclose(1 / told, fraction, rel_tol=FRACTION_TOLERANCE):
         return Cause("That is how many times larger the U-Net is than the adapter: the fraction upside down.")
     if told >= 1:

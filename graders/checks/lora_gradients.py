@@ -122,7 +122,9 @@ def judge_first(pairs: Sequence[LoraPair]) -> str:
 def _fail_silent(moved: bool, kept: bool) -> NoReturn:
     """Fail for an adapter without gradients; ``kept`` says that there are some, all zero."""
     if moved:
-        found = "The adapter has no gradients, but B has moved: they were there, and are gone."
+        found = (
+            "The adapter has no gradients, yet B is no longer zero: they were cleared, or something else has changed B."
+        )
     else:
         found = (
             "All gradients of the adapter are zero." if kept else "The adapter has no gradients, and B is still zero."

@@ -17,7 +17,12 @@ class Mixture:
     a: float
     b: float
     words: str
-    misconception: str
+    hint: str
+    misconception: str = "forward-process-wrong"
+
+
+_SQUARES = "Square your two weights and add them up. What should come out?"
+_LOST = "Which of the two terms is lost, or overwritten, on the way to `z_t`?"
 
 
 class ForwardProcess:
@@ -25,6 +30,8 @@ class ForwardProcess:
 
     def __init__(self, alpha_bar: Tensor, timestep: int) -> None:
         self._alpha_bar = alpha_bar.double().cpu()
+        before = float(self._alpha_bar[timestep - 1]) if timestep else 1.0
+        self._of_one_step = float(self._alpha_bar[timestep]) / before
         self.timestep = timestep
         self.signal = float(self._alpha_bar[timestep])
         """ᾱ_t, the share of the variance that is still the picture's."""
@@ -67,21 +74,22 @@ class ForwardProcess:
             return abs(a - first) + abs(b - second) <= 2 * tolerance
 
         if is_near(signal, beside):
-            slug = "alpha-bar-not-square-rooted"
-            return Mixture(a, b, "the weights are ᾱ and 1 - ᾱ themselves", slug)
+            return Mixture(a, b, "the weights are ᾱ and 1 - ᾱ themselves", _SQUARES, "alpha-bar-not-square-rooted")
         if is_near(1, 1):
-            words = "the noise was added to the latent as it is, without any weights"
-        elif is_near(beside**0.5, signal**0.5):
-            words = "the two weights are the wrong way round"
-        elif is_near(1, 0):
-            words = "that is z_0 itself, without any noise"
-        elif is_near(0, 1):
-            words = "that is the noise alone"
-        else:
-            nearest = int((self._alpha_bar - a * a).abs().argmin())
-            there = float(self._alpha_bar[nearest])
-            if is_near(there**0.5, (1 - there) ** 0.5):
-                words = f"those are the weights of timestep {nearest}"
-            else:
-                words = "no timestep of the schedule has such weights"
-        return Mixture(a, b, words, "forward-process-wrong")
+            return Mixture(a, b, "the noise was added to the latent as it is, without any weights", _SQUARES)
+        if is_near(beside**0.5, signal**0.5):
+            hint = "The later the timestep, the more noise: which of your two weights grows with it?"
+            return Mixture(a, b, "the two weights are the wrong way round", hint)
+        if is_near(1, 0):
+            return Mixture(a, b, "that is z_0 itself, without any noise", _LOST)
+        if is_near(0, 1):
+            return Mixture(a, b, "that is the noise alone", _LOST)
+        nearest = int((self._alpha_bar - a * a).abs().argmin())
+        there = float(self._alpha_bar[nearest])
+        if is_near(there**0.5, (1 - there) ** 0.5):
+            hint = "Which entry of alphas_cumprod do you take? Print the index beside TIMESTEP."
+            return Mixture(a, b, f"those are the weights of timestep {nearest}", hint)
+        if is_near(self._of_one_step**0.5, (1 - self._of_one_step) ** 0.5):
+            hint = "The scheduler has a product over all steps up to a timestep, too. Which of its tensors is that?"
+            return Mixture(a, b, "those are the weights of one step alone, not of all steps up to TIMESTEP", hint)
+        return Mixture(a, b, "no timestep of the schedule has such weights", _SQUARES)

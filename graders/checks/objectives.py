@@ -21,6 +21,9 @@ class Objective:
     misconception: str | None
     loss: Callable[[Tensor], Tensor]
     right: bool = False
+    hint: str = (
+        "What kind of thing does this U-Net predict? The target is the tensor of that kind with which z_t was made."
+    )
 
 
 def noise_error(noise: Tensor) -> Objective:
@@ -62,7 +65,9 @@ def mistaken(
         "Huber's error": lambda pred: F.smooth_l1_loss(pred, noise),
     }
     for words, loss in others.items():
-        yield Objective(words, None, loss)
+        yield Objective(
+            words, None, loss, hint="The target is right. How are all its errors made into one number in DDPM?"
+        )
     for loss in _cross_entropies([noise, *latents.values()], token_ids):
         yield Objective("a cross-entropy", "token-cross-entropy", loss)
 

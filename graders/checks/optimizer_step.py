@@ -25,16 +25,24 @@ def judge_held(held: Collection[int], unet: AdaptedUNet) -> str:
         fail(
             f"Besides the adapter, the optimizer holds {len(foreign)} parameters that are not in `unet`.",
             expected=expected,
-            hint="Of which other models did you hand parameters to it?",
+            hint="Which other models' parameters did you hand to it?",
             misconception="vae-or-text-encoder-unfrozen",
         )
     missing = len(unet.lora_identities) - len(lora)
     if missing:
+        of_a = len({pair.a.identity for pair in unet.pairs} - lora)
+        counts = {"A": of_a, "B": missing - of_a}
+        which = " and ".join(f"{count} {matrix}'s" for matrix, count in counts.items() if count)
+        which = f"{which} of {len(unet.pairs)} are not in the optimizer"
+        if not lora:
+            which = "None of the adapter's matrices is in the optimizer"
         elsewhere = f", which holds {len(foreign)} parameters that are not in `unet`" if foreign else ""
         fail(
-            f"{missing} of the adapter's {len(unet.lora_identities)} matrices are not in the optimizer{elsewhere}.",
+            f"{which}{elsewhere}.",
             expected=expected,
-            hint="Make the optimizer after the adapter was added, from the parameters of the U-Net that you train.",
+            hint="Print the names of all parameters that require a gradient. Which of them did you not hand over?"
+            if lora
+            else "When did you make the optimizer, and from which U-Net? It must be the one that you train, with its adapter.",
         )
     return f"the optimizer holds the {len(lora)} matrices of the adapter"
 
@@ -64,6 +72,12 @@ def judge_move(pairs: Sequence[LoraPair]) -> str:
     along = sum(
         float((pair.b.value.double() * pair.b.gradient).sum()) for pair in driven if pair.b.gradient is not None
     )
+    if driven and not along < 0 and any(has_gradient(pair.a) for pair in pairs):
+        fail(
+            "B does not lie against its gradient, but it was not zero before the step either.",
+            expected="a B that holds the step and nothing else, and a step that makes the loss smaller",
+            hint="Mend the start of B first, and this will follow.",
+        )
     if driven and not along < 0:
         fail(
             "B does not lie against its gradient: along this step the loss rises.",

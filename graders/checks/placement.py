@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from graders.checks.adapted_unet import AdaptedUNet
 from graders.checks.layers import Kind, kind_of
 from graders.engine import fail
 
+_LISTED = 2
+"""How many kinds of wrong layers a sentence lists."""
 _WRONG_KINDS = {Kind.SELF_ATTENTION: "self-attention-targeted", Kind.CONVOLUTION: "convolution-targeted"}
 
 
@@ -17,10 +19,12 @@ def judge(unet: AdaptedUNet, wanted: Sequence[str]) -> str:
         fail(
             "`unet` holds no LoRA: no pair of matrices beside any of its layers.",
             expected="a U-Net with A and B beside each cross-attention projection",
-            hint="Which object did you add the adapter to? unet.add_adapter changes it in place, get_peft_model returns "
+            hint="Was an adapter added, and to which object? unet.add_adapter changes it in place, get_peft_model returns "
             "another one.",
         )
-    _judge_kinds([layer for layer in unet.adapted_layers if layer not in wanted])
+    _judge_kinds(
+        [layer for layer in unet.adapted_layers if layer not in wanted], set(unet.adapted_layers) & set(wanted)
+    )
     _judge_gaps([layer for layer in wanted if layer not in unet.adapted_layers], len(wanted))
     if len(unet.pairs) > len(unet.adapted_layers):
         fail(
@@ -32,7 +36,7 @@ def judge(unet: AdaptedUNet, wanted: Sequence[str]) -> str:
         fail(
             f"Besides A and B, {len(unet.strangers)} other new parameters train, for example {unet.strangers[0]}.",
             expected="an adapter of nothing but A and B",
-            hint="Look at the options of your adapter: biases and learnt magnitudes are other methods than plain LoRA.",
+            hint="Look at the options of your adapter. Which of them goes beyond plain LoRA, by a bias or a learnt magnitude?",
         )
     if not all(state.trainable for pair in unet.pairs for state in pair.states):
         fail(
@@ -43,16 +47,22 @@ def judge(unet: AdaptedUNet, wanted: Sequence[str]) -> str:
     return f"A and B beside {len(unet.pairs)} cross-attention projections"
 
 
-def _judge_kinds(unwanted: list[str]) -> None:
+def _judge_kinds(unwanted: list[str], right: Collection[str]) -> None:
     kinds: dict[Kind, list[str]] = {}
     for layer in unwanted:
         kinds.setdefault(kind_of(layer), []).append(layer)
     if kinds:
-        listed = " and ".join(f"{len(names)} {kind.value}" for kind, names in kinds.items())
+        ordered = sorted(kinds, key=lambda kind: -len(kinds[kind]))
+        listed = " and ".join(f"{len(kinds[kind])} {kind.value}" for kind in ordered[:_LISTED])
+        if others := sum(len(kinds[kind]) for kind in ordered[_LISTED:]):
+            listed += f" layers and {others} others"
+        else:
+            listed += " layers"
         worst = max(kinds, key=lambda kind: (kind in _WRONG_KINDS, len(kinds[kind])))
         fail(
-            f"LoRA sits on {listed} layers, for example {kinds[worst][0]}.",
-            expected="only the query, key, value and output projections of the cross-attention blocks",
+            f"{'Besides cross-attention, ' * bool(right)}LoRA sits on {listed}, for example {kinds[worst][0]}"
+            + ("." if right else ", and on no projection of cross-attention."),
+            expected="the query, key, value and output projections of the cross-attention blocks, and nothing else",
             hint="Print the names that your target_modules match. Which of attn1 and attn2 reads the text embeddings?",
             misconception="every-layer-targeted" if len(kinds) > 2 else _WRONG_KINDS.get(worst),
         )

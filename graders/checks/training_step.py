@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -24,13 +26,24 @@ from graders.checks.precision import ROUNDINGS, is_float, name_of, relative_erro
 from graders.engine import CheckFailed, NotReached, fail
 from graders.errors import HandInError
 from graders.exercise import HandIn
-from graders.running.evidence import TensorFacts
+from graders.running.evidence import Missing, OptimizerState, TensorFacts
 
 GRADIENT_ROUNDINGS = 16
 """Relative error in norm of gradients, in units of the arithmetic's epsilon: measured at most 3 in float32, 1 in bfloat16."""
 VANISHING = 0.25
 """The same in float16, where gradients below 6e-8 vanish: measured 0.008, and up to 16 times as much is expected for a
 latent with 16 times as many numbers, over which the loss is a mean. Gradients of another loss differ by more."""
+_SECTIONS = {
+    "z_0": "From pixels to the latent",
+    "text_embeddings": "From the caption to its embeddings",
+    "noise": "The forward process",
+    "z_t": "The forward process",
+    "unet": "The frozen U-Net and its adapter",
+    "optimizer": "The frozen U-Net and its adapter",
+    "noise_pred": "The step",
+    "loss": "The step",
+}
+"""The headings under which the assignment asks for each variable."""
 LOOSEST = 0.5
 """The largest relative error of the gradients that anything can excuse: it still leaves a cosine of 0.87."""
 
@@ -83,14 +96,42 @@ class TrainingStep:
 
     # --- what was handed in ---------------------------------------------------------------------------------
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Says of a variable that is missing why, or where in the notebook to begin."""
+        try:
+            yield
+        except Missing as error:
+            run = self.evidence.run
+            if run.ended == "completed":
+                fix = f"Begin under “{_SECTIONS[error.name]}”."
+                raise HandInError(error.problem, fix) from None
+            where = f" in code cell {run.cell}" if run.cell else ""
+            raise HandInError(
+                f"`{error.name}` has no value, because the notebook stopped{where}.",
+                "Run the notebook from the top in a fresh kernel, and mend the first cell that stops.",
+            ) from None
+
     def facts(self, name: str) -> TensorFacts:
         """What the run says of a tensor."""
-        return self.evidence.tensor_facts(name)
+        with self._reading():
+            return self.evidence.tensor_facts(name)
+
+    def _tensor(self, name: str) -> Tensor:
+        with self._reading():
+            return self.evidence.tensor(name)
 
     @cached_property
     def unet(self) -> AdaptedUNet:
         """The U-Net as it came back."""
-        return AdaptedUNet(self.evidence.module("unet"), self.base)
+        with self._reading():
+            return AdaptedUNet(self.evidence.module("unet"), self.base)
+
+    @property
+    def optimizer(self) -> OptimizerState:
+        """The optimizer as it came back."""
+        with self._reading():
+            return self.evidence.optimizer("optimizer")
 
     def latent(self, name: str) -> Tensor:
         """A tensor that must have the shape of the picture's latent, in float32."""
@@ -109,7 +150,7 @@ class TrainingStep:
 
     def loss(self) -> Tensor:
         """The loss as a tensor with one element, which may be NaN."""
-        loss = self.evidence.tensor("loss")
+        loss = self._tensor("loss")
         if loss.numel() != 1 or not is_float(loss):
             fail(
                 f"`loss` is a tensor of type {name_of(loss)} and shape {_shape(loss)}.",
@@ -154,8 +195,14 @@ class TrainingStep:
         device = next((device for device in devices if not device.startswith("cpu")), "cpu")
         return tolerance(self._dtypes(*names, with_unet=with_unet), device, roundings)
 
+    def _shape_of(self, name: str) -> str | None:
+        try:
+            return _shape(self.evidence.tensor(name))
+        except HandInError:
+            return None
+
     def _floats(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
-        tensor = self.evidence.tensor(name)
+        tensor = self._tensor(name)
         wanted = "[" + ", ".join("tokens" if length is None else str(length) for length in shape) + "]"
         if tensor.ndim == len(shape) - 1:  # a batch of one picture, without saying so
             tensor = tensor[None]
@@ -163,11 +210,13 @@ class TrainingStep:
             wished in (None, there) for wished, there in zip(shape, tensor.shape, strict=True)
         )
         if not fits or not tensor.numel():
-            fail(
-                f"`{name}` has the shape {_shape(self.evidence.tensor(name))}.",
-                expected=f"the shape {wanted}",
-                hint="Print the shape after every operation on the way to it: where does it stop being what you meant?",
-            )
+            found = _shape(self._tensor(name))
+            hint = "Print the shape after every operation on the way to it: where does it stop being what you meant?"
+            if name not in ("z_0", "text_embeddings") and found == self._shape_of("z_0"):
+                hint = "It has the shape of your `z_0`. Mend that first, and this will follow."
+            elif name == "z_0" and tensor.ndim == 4:
+                hint = "Print the picture's size before it goes into the VAE, beside vae.config.sample_size."
+            fail(f"`{name}` has the shape {found}.", expected=f"the shape {wanted}", hint=hint)
         if not is_float(tensor):
             fail(
                 f"`{name}` is of type {name_of(tensor)}.",
@@ -250,7 +299,7 @@ class TrainingStep:
     def _decays(self) -> bool:
         """Whether the optimizer has weight decay, or does not say."""
         try:
-            options = self.evidence.optimizer("optimizer").options
+            options = self.optimizer.options
         except HandInError:
             return True
         groups = options if isinstance(options, list) else []

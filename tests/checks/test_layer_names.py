@@ -88,6 +88,13 @@ def test_a_name_twice_is_not_right() -> None:
     assert sum(bool(part) for part in names.parts().values()) == 1
 
 
+def test_a_summary_is_short() -> None:
+    """However many kinds of names are on a list, its summary names a few of them and counts the rest."""
+    summary = LayerNames(list(architecture().modules), architecture()).summary()
+    assert "more are of other kinds" in summary
+    assert len(summary) < 500
+
+
 @pytest.mark.parametrize(
     "name", ["", "mid_block", "down_blocks.9.attn2", "up_blocks.99999999", "x" * 10_000, "attn2.to_q\n"]
 )

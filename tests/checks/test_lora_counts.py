@@ -16,6 +16,7 @@ from graders.checks.lora_counts import (
     explain_total,
     fraction_is,
     number_at,
+    unless_mixed_up,
 )
 from graders.engine import CheckFailed
 from graders.fixtures import catalog, configs
@@ -72,6 +73,16 @@ def test_self_attention_alone_is_as_large_as_square_keys_and_values() -> None:
     assert counts().explain(399_360, 4).misconception == "square-key-value"  # type: ignore[union-attr]
     own = LoraCounts(architecture(), LayerNames(self_attention, architecture()))
     assert own.explain(399_360, 4).misconception == "self-attention-targeted"  # type: ignore[union-attr]
+
+
+def test_ranks_that_were_swapped_are_no_missing_rank() -> None:
+    """That the rank plays no part is said where both ranks have the same number, and nowhere else."""
+    low, high = (counts().count(rank) for rank in RANKS)
+    cause = counts().explain(high, 4)
+    assert unless_mixed_up(cause, {4: high, 16: high}) is cause
+    swapped = unless_mixed_up(cause, {4: high, 16: low})
+    assert swapped is not None
+    assert swapped.misconception is None
 
 
 @pytest.mark.parametrize("told", [0.0, -1.0, 1.5, 1e300])

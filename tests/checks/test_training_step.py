@@ -137,12 +137,14 @@ def test_mixtures_are_explained() -> None:
     assert "wrong way round" in explain((1 - signal) ** 0.5 * z_0 + signal**0.5 * noise)[1]
     assert "timestep 410" in explain(process(410).z_t(z_0, noise))[1]
     assert "without any weights" in explain(z_0 + noise)[1]
+    alone = signal / process(399).signal
+    assert "one step alone" in explain(alone**0.5 * z_0 + (1 - alone) ** 0.5 * noise)[1]
     assert forward.explain(other, z_0, noise, limit) is None
     assert forward.explain(z_0, z_0, 0 * noise, limit) is None
 
 
 def test_padding_is_free_and_other_texts_are_not(caption: Caption) -> None:
-    """A caption's embeddings agree with any padding; another text, a cut one and an earlier layer are named."""
+    """A caption's embeddings agree with any padding; no text, a cut one, zeros and the pooled output are told apart."""
     full = caption.embeddings
     for length in range(caption.tokens, caption.longest + 1):
         assert caption.agrees(full[:, :length], FLOOR)
@@ -151,6 +153,11 @@ def test_padding_is_free_and_other_texts_are_not(caption: Caption) -> None:
     assert "5 tokens" in cut.words
     assert empty is not None
     assert empty.misconception == "caption-ignored"
+    zeros, pooled = caption.explain(0 * full, FLOOR), caption.explain(caption._output.pooler_output[:, None], FLOOR)
+    assert zeros is not None
+    assert "zeros" in zeros.words
+    assert pooled is not None
+    assert "pooled" in pooled.words
     assert caption.explain(torch.randn_like(full), FLOOR) is None
     assert not caption.agrees(full[:, : caption.tokens - 1], FLOOR)
 
