@@ -1,0 +1,193 @@
+"""Where hostile hand-ins are graded one after another, while innocent ones are graded beside them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import psutil
+
+from graders.grading import Setting, grade
+from graders.result import Result
+from graders.running.bubblewrap import Bubblewrap
+from graders.running.sandbox import Limits
+from tests.hostile.case import Aftermath, Case
+from tests.hostile.hand_in import HandIn, Said
+from tests.hostile.outside import CHECKOUT, Outside
+
+GRADE = Path(sys.executable).with_name("grade")
+INNOCENT = CHECKOUT / "reference_solutions" / "ex1.ipynb"
+_INNOCENTS = Setting(Bubblewrap(), Limits(memory=6 << 30))
+
+
+@dataclass(frozen=True)
+class Innocent:
+    """An innocent hand-in that was graded from ``started`` to ``ended``."""
+
+    started: float
+    ended: float
+    result: Result
+
+
+class Arena:
+    """Two grading processes, each bound to a core: one for hostile hand-ins in turn, one for innocent ones, on and on.
+
+    Each hand-in is looked at from the host the moment its grading has ended.
+    """
+
+    def __init__(self, folder: Path, outside: Outside) -> None:
+        self.folder, self.outside = folder, outside
+        cores = sorted(os.sched_getaffinity(0))
+        self._hostile, self._grader = _worker(cores[0], outside)
+        self._innocent, _ = _worker(cores[-1], outside)
+        self._line = ThreadPoolExecutor(1)
+        # Commands run on the hostile core, too, and fill the time in which hand-ins are waited for
+        self._commands = ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {cores[0]}))
+        self._innocents: list[Innocent] = []
+        self._more = threading.Condition()
+        self._closing = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._grade_innocents, daemon=True)
+        self._thread.start()
+
+    def grade(self, case: Case) -> Future[Aftermath]:
+        """Grade a case when its turn has come."""
+        return self._line.submit(self._grade, case)
+
+    def command(self, hand_in: HandIn) -> Future[Said]:
+        """Grade a file with the `grade` command when its turn has come."""
+        return self._commands.submit(self._command, hand_in)
+
+    def beside(self, started: float, ended: float) -> list[Innocent]:
+        """The innocents that were being graded between the two times; waits for the last of them."""
+        with self._more:
+            self._more.wait_for(lambda: self._error or any(i.ended >= ended for i in self._innocents), timeout=600)
+            if self._error:
+                raise self._error
+            return [i for i in self._innocents if i.started < ended and i.ended > started]
+
+    def close(self) -> None:
+        """Grade no more."""
+        self._closing = True
+        for line in (self._line, self._commands):
+            line.shutdown(cancel_futures=True)
+        self._thread.join()
+        self._hostile.shutdown()
+        self._innocent.shutdown()
+
+    def _grade_innocents(self) -> None:
+        place = self.folder / "innocent"
+        while not self._closing:
+            started = time.monotonic()
+            try:
+                result = self._innocent.submit(grade, "ex1", INNOCENT, place, within=_INNOCENTS).result()
+            except BaseException as error:
+                self._error = error
+            with self._more:
+                if not self._error:
+                    self._innocents.append(Innocent(started, time.monotonic(), result))
+                self._more.notify_all()
+            if self._error:
+                return
+
+    def _grade(self, case: Case) -> Aftermath:
+        place = self.folder / re.sub(r"\W+", "-", case.title)
+        mark = f"mark-{os.urandom(8).hex()}"
+        notebook = case.write(place, self.outside.facts(mark))
+        visits = len(self.outside.visitors)
+        process = Path("/proc", str(self._grader.pid))
+        (process / "clear_refs").write_text("5")  # sets the peak to what is held now
+        started = time.monotonic()
+        result = self._hostile.submit(grade, case.exercise, notebook, place / "graded", within=case.within).result()
+        ended = time.monotonic()
+        (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", (process / "status").read_text(), re.MULTILINE)
+        return Aftermath(
+            place / "graded",
+            result,
+            started,
+            ended,
+            tuple(_leftovers(self._grader, mark)),
+            tuple(self.outside.visitors[visits:]),
+            tuple(sorted(path.name for path in self.outside.markers.iterdir())),
+            int(peak) << 10,
+        )
+
+    def _command(self, hand_in: HandIn) -> Said:
+        place = self.folder / re.sub(r"\W+", "-", hand_in.title)
+        place.mkdir()
+        bystander = place / ".grade" / hand_in.exercise / "classmate" / "result.json"
+        bystander.parent.mkdir(parents=True)
+        bystander.write_text("{}")
+        hand_in.lay(place)
+        command = [
+            GRADE,
+            hand_in.exercise,
+            "--isolation",
+            "bubblewrap",
+            "--json",
+            "result.json",
+            "--",
+            hand_in.argument,
+        ]
+        environment = {**self.outside.environment, "COLUMNS": "2000", "TRAP": str(place / "trap")}
+        started = time.monotonic()
+        with subprocess.Popen(
+            command,
+            cwd=place,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            assert process.stdout is not None
+            printed = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        ended = time.monotonic()
+        return Said(place, process.returncode, printed, started, ended, usage.ru_maxrss << 10, bystander.exists())
+
+
+def _worker(core: int, outside: Outside) -> tuple[ProcessPoolExecutor, psutil.Process]:
+    """A process that is bound to a core, with secrets in its environment."""
+    pool = ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=os.sched_setaffinity, initargs=(0, {core})
+    )
+    with mock.patch.dict(os.environ, outside.environment):
+        return pool, psutil.Process(pool.submit(os.getpid).result())
+
+
+def _leftovers(grader: psutil.Process, mark: str) -> Iterator[str]:
+    """Processes that the grading process should not have left, by their command lines."""
+    for child in grader.children(recursive=True):
+        yield f"{child.pid} below the grader: {child.name()}"
+    for process in psutil.process_iter():
+        try:
+            command = " ".join(process.cmdline())
+            groups = Path("/proc", str(process.pid), "cgroup").read_text()
+        except (psutil.Error, OSError):
+            continue
+        if mark in command or f"/grade-{grader.pid}-" in groups:
+            yield f"{process.pid}: {command}"
+
+
+@contextmanager
+def arena(folder: Path, outside: Outside) -> Iterator[Arena]:
+    """An arena for as long as the block lasts; what was graded in it is gone afterwards."""
+    there = Arena(folder, outside)
+    try:
+        yield there
+    finally:
+        there.close()
+        shutil.rmtree(folder, ignore_errors=True)
