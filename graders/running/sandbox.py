@@ -120,13 +120,10 @@ class NoIsolation:
 
 class _Unconfined:
     def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
-        self.home = str(run_folder / "home")
-        self.temporary = tempfile.mkdtemp(prefix="grade-")
-        self.process = launch(
-            argv,
-            run_folder,
-            {**clean_environment(self.home), **_import_path(), "TMPDIR": self.temporary, **environment},
-        )
+        # Not in the run folder: libraries make file names of whole paths, which then are too long for a file system
+        self.home = tempfile.mkdtemp(prefix="grade-")
+        inside = {**clean_environment(self.home), **_import_path(), "TMPDIR": self.home, **environment}
+        self.process = launch(argv, run_folder, inside)
         self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
 

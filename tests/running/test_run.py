@@ -370,7 +370,7 @@ def test_long_path(tmp_path, isolation, notebook_of):
         notebook_of(tmp_path, [load]),
         parameters={"DATASET": str(dataset)},
         hand_in={"x": "value"},
-        run_folder=tmp_path / ("long" * 40) / ("longer" * 30),
+        run_folder=tmp_path / ("länge" * 30) / ("längere" * 20),
         time_limit=120,
         isolation=isolation,
         readable=[dataset],
