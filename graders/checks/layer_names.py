@@ -81,9 +81,9 @@ def read_names(value: Any) -> list[str]:
             hint="Collect the names in a list: one string for each layer.",
         )
     names = list(value)
-    other = next((name for name in names if not isinstance(name, str)), None)
-    if other is not None:
-        kind = other.type_name if isinstance(other, values.Opaque) else type(other).__name__
+    others = [name for name in names if not isinstance(name, str)]
+    if others:
+        kind = others[0].type_name if isinstance(others[0], values.Opaque) else type(others[0]).__name__
         fail(
             f"`cross_attention_layers` holds something of type {values.one_line(kind, 60)}, which is not a name.",
             expected=expected,
