@@ -32,8 +32,8 @@ def judge_held(held: Collection[int], unet: AdaptedUNet) -> str:
     if missing:
         of_a = len({pair.a.identity for pair in unet.pairs} - lora)
         counts = {"A": of_a, "B": missing - of_a}
-        which = " and ".join(f"{count} {matrix}'s" for matrix, count in counts.items() if count)
-        which = f"{which} of {len(unet.pairs)} are not in the optimizer"
+        which = " and ".join(f"{count} of {len(unet.pairs)} {matrix}'s" for matrix, count in counts.items() if count)
+        which = f"{which} are not in the optimizer"
         if not lora:
             which = "None of the adapter's matrices is in the optimizer"
         elsewhere = f", which holds {len(foreign)} parameters that are not in `unet`" if foreign else ""
