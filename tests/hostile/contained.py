@@ -25,7 +25,7 @@ MAX_MEMORY = 1 << 30
 """Bytes that a grading process may hold; half of it are libraries and models."""
 OVERHEAD = 120.0
 """Seconds, on a busy machine, for the start of two kernels and for the checks."""
-SLACK = 3.0
+SLACK = 5.0
 """Seconds after which a run that was given up has ended."""
 
 

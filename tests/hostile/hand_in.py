@@ -38,11 +38,6 @@ class HandIn:
     exercise: str = "ex1"
     others: Mapping[str, bytes] = field(default_factory=dict)
 
-    @property
-    def argument(self) -> bytes:
-        """The file as the command is told of it."""
-        return self.name
-
     def lay(self, folder: Path) -> None:
         """Put the file into its folder, with what lies beside it."""
         path = Path(os.fsdecode(os.path.join(os.fsencode(folder), self.name)))
