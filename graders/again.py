@@ -26,14 +26,15 @@ class Again:
         if not held:
             raise NotReached(next(iter(self.checks)))
         lost = [check for check in held if check.outcome in (Outcome.FAILED, Outcome.NOT_REACHED)]
-        inputs = " and ".join(filter(None, [", ".join(self.changed[:-1]), self.changed[-1]]))
+        listed = " and ".join(filter(None, [", ".join(self.changed[:-1]), self.changed[-1]]))
+        inputs = f"other values of {listed}" if len(self.changed) > 1 else f"another value of {listed}"
         if not lost:
-            verdict.found(f"with other values of {inputs}, all of it holds as well")
+            verdict.found(f"with {inputs}, all of it holds as well")
             return
         first = next((check for check in lost if check.outcome is Outcome.FAILED), lost[0])
-        how = f"the notebook stops ({self.error})" if self.error else f"“{first.title}” no longer holds: {first.found}"
+        how = f"the notebook stops ({self.error})." if self.error else f"“{first.title}” no longer holds: {first.found}"
         fail(
-            f"With other values of {inputs}, {how}",
+            f"With {inputs}, {how}",
             expected="answers that are computed from the parameters, and so are right for other input, too",
             hint="Look for numbers, names and paths that you typed in where a parameter, or something computed from it, "
             "belongs. Change the parameters yourself and run all cells again.",

@@ -89,4 +89,7 @@ def test_names_of_inputs(names: list[str], tmp_path: Path) -> None:
     rubric.write_text(RUBRIC, encoding="utf-8")
     checks = {check.id: check for check in run_checks(rubric, RIGHT).checks}
     found = run_checks(rubric, RIGHT, again=Again(names, None, checks)).checks[-1].found
-    assert f"values of {', '.join(names[:-1])}{' and ' if len(names) > 1 else ''}{names[-1]}," in found
+    assert (
+        f"{'values' if len(names) > 1 else 'value'} of {', '.join(names[:-1])}{' and ' if len(names) > 1 else ''}{names[-1]},"
+        in found
+    )

@@ -55,7 +55,7 @@ def _points(score: float, of: float) -> str:
 def _detail(check: CheckResult) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(style="dim", no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     rows = [("found", check.found), ("expected", check.expected), ("why", check.why), ("next", check.hint)]
     if check.misconception:
         meaning = MISCONCEPTIONS.get(check.misconception, "")

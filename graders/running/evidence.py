@@ -69,7 +69,11 @@ class Unreadable(EvidenceError):
 
     def __init__(self, name: str, reason: str) -> None:
         """``reason`` continues a sentence."""
-        super().__init__(name, f"`{name}` cannot be read: {reason}.", "See the exercise for what it has to hold.")
+        super().__init__(
+            name,
+            f"`{name}` cannot be read: {reason}.",
+            f"The table at the top of the exercise says what `{name}` has to hold.",
+        )
         self.reason = reason
 
 
