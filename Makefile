@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint release wheel clean
+# Random hand-ins that `make fuzz` tries on each reader.
+EXAMPLES ?= 2000
+
+.PHONY: demo test fuzz lint release wheel clean
 
 # A CPU build of torch has a "+cpu" version; where the package index has none, the constraint takes its plain build.
 $(BIN)/grade: pyproject.toml constraints.txt
@@ -17,6 +20,9 @@ demo: $(BIN)/grade
 test: $(BIN)/grade
 	$(BIN)/python -m pytest tests
 
+fuzz: $(BIN)/grade
+	HYPOTHESIS_PROFILE=campaign FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
+
 lint: $(BIN)/grade
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,4 +35,4 @@ wheel: $(BIN)/grade
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) .grade dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .grade dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

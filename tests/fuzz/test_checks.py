@@ -1,0 +1,163 @@
+"""Checks of readable hand-ins that hold anything: what no check has thought of must not end as a fault of the grader."""
+
+import inspect
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from graders import ex1
+from graders.checks import losses
+from graders.checks.architecture import Architecture
+from graders.checks.inspection import Inspection
+from graders.checks.tables import close, number, rows_by_rank
+from graders.engine import CheckFailed, NotReached, Verdict
+from graders.errors import HandInError
+from graders.exercise import HandIn
+from graders.fixtures import catalog
+from graders.running.evidence import Evidence, Missing, TensorFacts
+from graders.running.report import RunError, RunReport
+from graders.running.values import Malformed, decode
+from tests.fuzz.strategies import NUMBERS, encoded, texts
+
+VERDICTS = (CheckFailed, NotReached, HandInError)
+
+
+class Held(Evidence):
+    """Evidence that has been read already."""
+
+    def __init__(
+        self, values: Mapping[str, Any], run: RunReport | None = None, configs: list[Any] | None = None
+    ) -> None:
+        self.held = values
+        self.__dict__["run"] = run or RunReport("completed", None, None, 1.0, 1, "cpu")
+        self.__dict__["lora_configs"] = configs or []
+        self.__dict__["written_answers"] = []
+
+    def value(self, name: str) -> Any:
+        if name not in self.held:
+            raise Missing(name)
+        return self.held[name]
+
+    tensor = module = optimizer = value
+
+    def tensor_facts(self, name: str) -> TensorFacts:
+        tensor = self.value(name)
+        return TensorFacts(str(tensor.dtype).removeprefix("torch."), "cpu", tensor.numel() % 2 == 1)
+
+
+def judge(module: ModuleType, **fixtures: Any) -> None:
+    """Run every check of a grader module; whatever ends one that is no verdict is raised."""
+    outcomes: dict[str, Verdict] = {}
+    for name, check in vars(module).items():
+        wanted = inspect.signature(check).parameters if name.startswith("test_") else {"again": None}
+        if "again" in wanted:
+            continue
+        needs = tuple(need for mark in getattr(check, "pytestmark", ()) if mark.name == "needs" for need in mark.args)
+        verdict = outcomes[name.removeprefix("test_")] = Verdict(outcomes, needs)
+        if not all(outcomes[need].any_holds() for need in needs):
+            continue
+        try:
+            check(**{key: {**fixtures, "verdict": verdict}[key] for key in wanted})
+            verdict.ended = None if any(verdict.parts.values()) else "passed"
+        except VERDICTS as error:
+            assert_said(error)
+        for error in verdict.parts.values():
+            if error is not None:
+                if not isinstance(error, VERDICTS):
+                    raise error
+                assert_said(error)
+
+
+def assert_said(error: Exception) -> None:
+    """What is said is of a length that can be read."""
+    said = [error.found, error.expected, error.hint] if isinstance(error, CheckFailed) else [str(error)]
+    assert all(len(text) < 2500 for text in said)
+
+
+@st.composite
+def decoded(draw: st.DrawFn) -> Any:
+    try:
+        return decode(draw(encoded))
+    except Malformed:
+        return None
+
+
+MODEL = str(catalog.TINY_SD)
+COMPLETED = RunReport("completed", None, None, 1.0, 1, "cpu")
+run_reports = st.just(COMPLETED) | st.builds(
+    RunReport, st.sampled_from(["cell_error", "out_of_memory"]), st.none() | st.integers(1, 9),
+    st.none() | st.builds(RunError, st.just("E"), st.just("no"), st.just("x")), st.just(1.0), st.just(1), st.just("cpu"),
+)  # fmt: skip
+
+
+ARCHITECTURE = Architecture(MODEL)
+
+
+numbers = st.sampled_from(NUMBERS) | st.integers() | st.floats() | decoded()
+by_rank = st.fixed_dictionaries({}, optional={4: numbers, 16: numbers, "4": numbers}) | decoded()
+
+
+@st.composite
+def layer_lists(draw: st.DrawFn) -> Any:
+    names = list(ARCHITECTURE.cross_attention)
+    others = st.sampled_from(sorted(ARCHITECTURE.modules)) | st.sampled_from(names) | texts | decoded()
+    kept = names[draw(st.integers(0, 3)) :: draw(st.integers(1, 3))]
+    return draw(st.sampled_from([list, tuple]))([*kept, *draw(st.lists(others, max_size=4))])
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "cross_attention_layers": layer_lists() | decoded(), "lora_param_counts": by_rank, "lora_fraction": by_rank,
+            "unet_param_count": numbers,
+        },
+    ),
+    run_reports,
+)  # fmt: skip
+@example({"cross_attention_layers": [None]}, COMPLETED)
+def test_ex1(held: dict[str, Any], run: RunReport) -> None:
+    """Every check of exercise 1 comes to a verdict, whatever the variables hold."""
+    hand_in = HandIn(Held(held, run), {"MODEL": MODEL})
+    inspection = Inspection(hand_in, ex1.EXERCISE.hand_in)
+    inspection.__dict__["architecture"] = ARCHITECTURE
+    judge(ex1, hand_in=hand_in, inspection=inspection)
+
+
+STEPS = 40
+curves = st.lists(numbers, max_size=3) | st.sampled_from([[0.5, 0.1] * 20, [1e308] * 40])
+losses_told = st.fixed_dictionaries({}, optional={4: curves}) | decoded()
+
+
+@given(losses_told)
+def test_losses(told: Any) -> None:
+    """Losses are judged, and their end is a number."""
+    try:
+        by_rank = losses.by_rank(told)
+        assert isinstance(losses.judge(by_rank, 4, STEPS), str)
+        assert isinstance(losses.final(by_rank, 4), float)
+    except VERDICTS as error:
+        assert_said(error)
+
+
+rows = st.fixed_dictionaries({"rank": numbers}, optional={"final_loss": numbers, "lora_parameters": numbers})
+tables = st.lists(rows | decoded(), max_size=3) | st.dictionaries(st.integers() | texts, rows, max_size=2) | decoded()
+
+
+@given(tables)
+def test_tables(table: Any) -> None:
+    """A table is rows by rank, whose cells can be compared with what was measured."""
+    try:
+        found = rows_by_rank(table)
+    except VERDICTS as error:
+        assert_said(error)
+        return
+    for rank, row in found.items():
+        assert type(rank) is float
+        for cell in row.values():
+            assert number(cell) is None or type(number(cell)) is float
+            for measured in (1.5, float("nan"), float("inf")):
+                assert close(cell, measured, "final_loss") in (True, False)

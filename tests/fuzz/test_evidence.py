@@ -1,0 +1,129 @@
+"""A run folder whose every record and data file may hold anything."""
+
+import contextlib
+import json
+from typing import Any
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from graders.running.evidence import Evidence, EvidenceError
+from tests.fuzz.strategies import (
+    KINDS,
+    Folder,
+    assert_plain,
+    edited,
+    encoded,
+    json_values,
+    mutated,
+    tensor_files,
+    texts,
+)
+
+TENSOR = {"kind": "tensor", "file": "t.1.safetensors", "dtype": "float32", "device": "cpu", "in_graph": True}
+PARAMETERS = [{"name": f"a.{leaf}", "trainable": True, "identity": i} for i, leaf in enumerate(["weight", "bias"])]
+MODULE = {"kind": "module", "file": "m.1.safetensors", "class": "UNet", "training": True, "parameters": PARAMETERS}
+OPTIMIZER = {"kind": "optimizer", "class": "AdamW", "parameters": [0, 1], "options": [{"mapping": [["lr", 0.1]]}]}
+COLLECTED = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int64, torch.int32,
+             torch.int16, torch.int8}  # fmt: skip
+
+
+def assert_tensor(tensor: torch.Tensor) -> None:
+    """A tensor as the collector writes them, with which checks can compute."""
+    assert tensor.dtype in COLLECTED
+    assert tensor.device.type == "cpu"
+    assert tensor.ndim <= 64
+    ((tensor.double() - 1).norm(), (tensor != 0).any(), tensor.isfinite().all(), tensor.float().flatten())
+
+
+records = st.binary(max_size=50) | json_values.map(lambda value: json.dumps(value).encode())
+
+
+@given(
+    encoded.map(lambda value: {"kind": "value", "value": value})
+    | json_values
+    | edited([{"unreadable": "x", "reason": "y"}])
+)
+@example({"unreadable": ["\x1b"] * 900, "reason": {"a": 10**400}})
+def test_values(folder: Folder, record: Any) -> None:
+    """A value is plain data."""
+    folder.leave("v.json", record)
+    assert_plain(folder.read("value", "v"))
+
+
+@given(edited([{"device": "cpu", "lora_configs": [{"mapping": [["r", 4], ["lora_alpha", 4]]}]}]) | json_values)
+def test_lora_configs(folder: Folder, session: Any) -> None:
+    """LoRA configurations are a list of mappings, empty where they cannot be read."""
+    folder.leave("session.json", session)
+    configs = Evidence(folder.root).lora_configs
+    assert all(isinstance(config, dict) for config in configs)
+    assert_plain(configs)
+
+
+shapes = st.lists(st.integers(0, 4), max_size=4) | st.sampled_from([[1] * 70, [0, 2**40], [2, 0, 3]])
+
+
+@given(edited([TENSOR]) | st.just(TENSOR), tensor_files(st.fixed_dictionaries({"value": shapes})))
+def test_tensors(folder: Folder, record: Any, content: bytes) -> None:
+    """A tensor is of a type that is collected, and what is said of it is a text, a text and a truth."""
+    folder.leave("t.1.safetensors", content)
+    folder.leave("t.json", record)
+    if (tensor := folder.read("tensor", "t")) is not None:
+        assert_tensor(tensor)
+    if facts := folder.read("tensor_facts", "t"):
+        assert [type(facts.dtype), type(facts.device), type(facts.in_graph)] == [str, str, bool]
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> tuple[Any, bytes]:
+    """The record of a module whose parameters have any names and shapes, and the file of its tensors."""
+    names = draw(st.lists(st.sampled_from(["a.weight", "a.bias"]) | texts, min_size=1, max_size=3, unique=True))
+    kept = [f"{what}:{name}" for name in names for what in ("value", "gradient")]
+    parameters = [{"name": name, "trainable": draw(st.booleans()), "identity": at} for at, name in enumerate(names)]
+    record = {**MODULE, "parameters": parameters}
+    same = st.integers(0, 3).map(lambda width: {key: [width, 2] for key in kept})
+    content = draw(tensor_files(same | st.fixed_dictionaries(dict.fromkeys(kept, shapes))))
+    return (draw(edited([record])) if draw(st.booleans()) else record), content
+
+
+@given(modules())
+def test_modules(folder: Folder, module: tuple[Any, bytes]) -> None:
+    """A module has parameters with names that can be printed, values and gradients."""
+    folder.leave("m.json", module[0])
+    folder.leave("m.1.safetensors", module[1])
+    if found := folder.read("module", "m"):
+        assert found.class_name.isprintable()
+        assert type(found.training) is bool
+        for name, state in found.parameters.items():
+            assert name.isprintable()
+            assert [type(state.trainable), type(state.identity)] == [bool, int]
+            assert_tensor(state.value)
+            if state.gradient is not None:
+                assert_tensor(state.gradient)
+
+
+@given(edited([OPTIMIZER]) | json_values)
+def test_optimizers(folder: Folder, record: Any) -> None:
+    """An optimizer holds identities, and plain options."""
+    folder.leave("o.json", record)
+    if optimizer := folder.read("optimizer", "o"):
+        assert optimizer.class_name.isprintable()
+        assert all(type(identity) is int for identity in optimizer.identities)
+        assert_plain(optimizer.options)
+
+
+@given(st.sampled_from(list(KINDS)), st.binary(max_size=60) | mutated([json.dumps(MODULE).encode()]))
+def test_bytes(folder: Folder, name: str, content: bytes) -> None:
+    """A record of any bytes is unreadable at worst, whatever kind was asked for."""
+    folder.leave(f"{name}.json", content)
+    folder.read(KINDS[name], name)
+
+
+@given(texts.filter(lambda text: len(text) < 200))
+@example("/etc/passwd")
+def test_paths(folder: Folder, relative: str) -> None:
+    """A path in OUTPUT_DIR stays there, whatever it is."""
+    for method in [Evidence.path, *([Evidence.folder_path] if relative.isprintable() else [])]:
+        with contextlib.suppress(EvidenceError):
+            assert method(Evidence(folder.root), relative).resolve().is_relative_to(folder.root / "work")

@@ -1,0 +1,154 @@
+"""Tagged JSON and the report of a run: what the collector writes comes back, and nothing else does any harm."""
+
+import contextlib
+import json
+import math
+from collections import OrderedDict
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from graders.running import values
+from graders.running.collect import Encoder
+from graders.running.report import Ended, read_report
+from graders.running.values import Malformed
+from tests.fuzz.strategies import NASTY, assert_cheap, assert_plain, edited, encoded, json_values, linux_only, mutated
+
+
+def assert_decoded_or_malformed(content: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        value = values.decode(values.parse(content))
+        assert_plain(value)
+        repr(value)  # also of the longest integer, and at any depth
+
+
+@given(encoded | json_values)
+def test_decode(value: Any) -> None:
+    """Any JSON is decoded to plain data or is malformed, and nothing else."""
+    assert_decoded_or_malformed(json.dumps(value).encode())
+
+
+@given(st.binary(max_size=100) | mutated([json.dumps({"mapping": [[4, {"tuple": [1.5, {"float": "nan"}]}]]}).encode()]))
+@example(b"[" * 100_000)
+@example(b"9" * 5000)
+@example(b"-" + b"9" * 4300)
+def test_bytes(content: bytes) -> None:
+    """Any bytes are JSON or malformed."""
+    assert_decoded_or_malformed(content)
+
+
+@given(st.text(st.characters()) | st.sampled_from(NASTY), st.integers(1, 300))
+def test_one_line(text: str, limit: int) -> None:
+    """A line is printable, can be written, and is no longer than asked."""
+    line = values.one_line(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+    line.encode()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality in which every NaN is the same, and a bool is no int."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return len(one) == len(other) and all(
+            any(same(k, key) and same(v, item) for key, item in other.items()) for k, v in one.items()
+        )
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, frozenset):
+        return len(one) == len(other) and all(any(same(a, b) for b in other) for a in one)
+    return one == other or one != one
+
+
+integers = st.integers(-(2**4095), 2**4095) | st.integers()
+keys = st.recursive(
+    st.none() | st.booleans() | integers | st.text(max_size=5),
+    lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
+    max_leaves=4,
+)
+data = st.recursive(
+    st.none() | st.booleans() | integers | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(keys, inner, max_size=4)
+    | st.frozensets(keys, max_size=4),
+    max_leaves=12,
+).filter(lambda value: _depth(value) <= 8)  # fmt: skip
+
+
+def _depth(value: Any) -> int:
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0) if isinstance(inner, list | tuple | frozenset) else 0
+
+
+def through_json(value: Any) -> Any:
+    return values.decode(values.parse(json.dumps(Encoder().encode(value), allow_nan=False).encode()))
+
+
+@given(data)
+def test_round_trip(value: Any) -> None:
+    """What the collector writes down of plain data is read back as it was, to the type."""
+    assert same(through_json(value), value)
+
+
+finite = st.floats(allow_nan=False)
+
+
+@given(st.dictionaries(finite | st.integers() | st.tuples(finite, st.integers()), st.integers(), max_size=4))
+@example({0.0: 0, 3.2e-202: 0})
+def test_round_trip_of_keys(mapping: dict[Any, int]) -> None:
+    """Keys that are numbers come back in the form in which those that mean the same are one."""
+    there = through_json(mapping)
+    assert all(values.normalise(key) in there for key in mapping)
+
+
+@given(st.sampled_from(["float16", "float32", "float64", "int8", "int64", "uint8", "bool"]), st.data())
+def test_round_trip_of_arrays(dtype: str, data: st.DataObject) -> None:
+    """An array comes back as nested lists of its numbers, whatever its shape."""
+    shape = tuple(data.draw(st.lists(st.integers(0, 3), max_size=5)))
+    content = data.draw(st.binary(min_size=8 * math.prod(shape), max_size=8 * math.prod(shape)))
+    wide = np.frombuffer(content, dtype=np.uint8)[: np.dtype(dtype).itemsize * math.prod(shape)]
+    array = (wide % 2 == 1 if dtype == "bool" else wide.view(dtype)).reshape(shape)
+    for value in (array, OrderedDict(x=array)):
+        expected = {"x": array.tolist()} if value is not array else array.tolist()
+        assert same(through_json(value), expected)
+
+
+GOOD = {
+    "ended": "cell_error", "cell": 3, "error": {"ename": "E", "evalue": "no", "line": "raise E"}, "seconds": 1.5,
+    "peak_memory_bytes": 1, "device": "cpu",
+}  # fmt: skip
+
+
+@given(edited([GOOD]).map(lambda fields: json.dumps(fields).encode()) | mutated([json.dumps(GOOD).encode()]))
+@example(json.dumps({**GOOD, "peak_memory_bytes": True}).encode())
+@example(json.dumps({**GOOD, "seconds": False}).encode())
+def test_report(content: bytes) -> None:
+    """The report of a run has exactly the types and ranges it promises, or is malformed."""
+    try:
+        report = read_report(content)
+    except Malformed:
+        return
+    assert report.ended in get_args(Ended)
+    assert report.device in ("cpu", "cuda")
+    assert report.cell is None or type(report.cell) is int
+    assert type(report.seconds) is float
+    assert 0 <= report.seconds < 1e9
+    assert type(report.peak_memory_bytes) is int
+    assert 0 <= report.peak_memory_bytes < 1 << 63
+    assert report.reason.isprintable()
+    assert len(report.reason) <= 1010
+    if report.error:
+        assert report.error.line.isprintable()
+
+
+@linux_only
+@pytest.mark.parametrize("count", [values.MAX_KEYS, 100_000])
+@pytest.mark.parametrize("tag", ["set", "mapping"])
+def test_colliding_keys(tag: str, count: int) -> None:
+    """Numbers of one and the same hash, which make a mapping or a set quadratic, do not keep the grader busy."""
+    keys = [at * (2**61 - 1) for at in range(count)]
+    content = json.dumps({tag: keys if tag == "set" else [[key, 0] for key in keys]}).encode()
+    assert_cheap(lambda: assert_decoded_or_malformed(content))
