@@ -111,8 +111,8 @@ class Studio:
     def alpha_trained_with(self, rank: int) -> float | None:
         """The α of the first LoRA configuration of this rank that the run made; a loader's come later."""
         for config in self._hand_in.evidence.lora_configs:
-            alpha = config.get("lora_alpha")
-            if config.get("r") == rank and isinstance(alpha, (int, float)):
+            alpha = number(config.get("lora_alpha"))
+            if config.get("r") == rank and alpha is not None:
                 return alpha
         return None
 
