@@ -48,7 +48,7 @@ class Outside:
         self.markers.mkdir(parents=True)
         self._plant()
         self._listen()
-        self.bystander = subprocess.Popen(["/bin/sh", "-c", f"sleep 3600 # {self.canary}"], env=self.environment)
+        self.bystander = subprocess.Popen([self.canary, "3600"], executable="/bin/sleep", env=self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
