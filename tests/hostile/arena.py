@@ -138,7 +138,7 @@ class Arena:
             "--json",
             "result.json",
             "--",
-            hand_in.argument,
+            hand_in.name,
         ]
         environment = {**self.outside.environment, "COLUMNS": "2000", "TRAP": str(place / "trap")}
         started = time.monotonic()
