@@ -27,33 +27,33 @@ COMMAND = [str(Path(sys.executable).with_name("grade")), "ex1", str(CHECKOUT / "
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a graded notebook."""
     place = tmp_path_factory.mktemp("graded")
     subprocess.run(COMMAND, cwd=place, check=True, stdout=subprocess.DEVNULL)
     return place / ".grade" / "ex1" / "ex1"
 
 
-def test_rescore(graded: Path) -> None:
+def test_rescore(stored: Path) -> None:
     """Checking what a run left behind again gives the same result, from its folder alone."""
-    before = (graded / "result.json").read_text()
-    (graded / "result.json").unlink()
-    subprocess.run([sys.executable, "-c", RESCORE, str(graded)], check=True)
-    assert (graded / "result.json").read_text() == before
-    assert load(graded / "result.json").score == 20
+    before = (stored / "result.json").read_text()
+    (stored / "result.json").unlink()
+    subprocess.run([sys.executable, "-c", RESCORE, str(stored)], check=True)
+    assert (stored / "result.json").read_text() == before
+    assert load(stored / "result.json").score == 20
 
 
-def test_a_failure_to_grade_costs_nothing(graded: Path, tmp_path: Path) -> None:
+def test_a_failure_to_grade_costs_nothing(stored: Path, tmp_path: Path) -> None:
     """A result that is there stays until there is another."""
-    before = (graded / "result.json").read_text()
+    before = (stored / "result.json").read_text()
     (tmp_path / "bwrap").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [*COMMAND, "--isolation", "bubblewrap"]
-    done = subprocess.run(command, cwd=graded.parents[2], env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=stored.parents[2], env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert "cannot make a sandbox" in done.stderr
-    assert (graded / "result.json").read_text() == before
+    assert (stored / "result.json").read_text() == before
 
 
 def test_nothing_to_rescore(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -217,6 +218,7 @@ def assert_cheap(function: Callable[[], object], memory: int = 200 << 20, second
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
+        torch.set_num_threads(1)  # the threads that the parent's PyTorch has started are not there in a child
         before = resource.getrusage(resource.RUSAGE_SELF)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 30),) * 2)

@@ -24,11 +24,11 @@ HAND_INS = [
 
 
 @pytest.fixture(scope="session")
-def graded(
+def zoo(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[tuple[str, str], Future[Graded]]]:
     """The hand-ins that this session tests, graded side by side."""
-    chosen = [item.callspec.params for item in request.session.items if "graded" in item.fixturenames]  # type: ignore[attr-defined]
+    chosen = [item.callspec.params for item in request.session.items if "zoo" in item.fixturenames]  # type: ignore[attr-defined]
     keeper = Keeper(tmp_path_factory.mktemp("zoo"))
     futures = {}
     for name, pen in PENS.items():
@@ -40,9 +40,9 @@ def graded(
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("exercise", "submission"), HAND_INS)
-def test_gets_its_verdict(graded: dict[tuple[str, str], Future[Graded]], exercise: str, submission: Submission) -> None:
+def test_gets_its_verdict(zoo: dict[tuple[str, str], Future[Graded]], exercise: str, submission: Submission) -> None:
     """Each check of each hand-in ends as it must, and a failed one names the misconception."""
-    false = graded[exercise, submission.title].result().false_verdicts
+    false = zoo[exercise, submission.title].result().false_verdicts
     assert not false, "\n".join(false)
 
 
