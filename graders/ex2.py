@@ -254,6 +254,12 @@ def test_base_frozen(step: TrainingStep, verdict: Verdict) -> None:
     optimizer state, and what makes an adapter a small file that can be taken out again.
     """
     base = base_of(step).base
+    if not base:
+        fail(
+            "`unet` holds no parameter of the base model.",
+            expected="the base model's U-Net, with the adapter in it",
+            hint="Assign the module that you trained to `unet`, not a part of it.",
+        )
     training = [parameter.name for parameter in base if parameter.state.trainable]
     hearing = [p.name for p in base if p.state.gradient is not None and bool((p.state.gradient != 0).any())]
     if training or hearing:

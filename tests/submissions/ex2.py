@@ -320,6 +320,12 @@ ADAPTERS = [
         may_fail=("adapter_moved",),
     ),
     Submission(
+        "another module under the U-Net's name",
+        (append("step", "unet = torch.nn.Sequential()"), look()),
+        fails={"lora_layers": None, "base_frozen": None, "base_untouched": None},
+        not_reached=("rank_as_asked", "optimizer_holds_lora", "gradients", "gradients_recomputed", "adapter_moved"),
+    ),
+    Submission(
         "the adapter merged into the weights after the step",
         (append("step", "unet.fuse_lora()"), look()),
         fails={"base_untouched": None},
