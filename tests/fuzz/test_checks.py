@@ -1,26 +1,34 @@
 """Checks of readable hand-ins that hold anything: what no check has thought of must not end as a fault of the grader."""
 
 import inspect
+import math
 from collections.abc import Mapping
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from graders import ex1
+from graders import ex1, ex4
 from graders.checks import losses
+from graders.checks.adapters import LoraLayer
 from graders.checks.architecture import Architecture
+from graders.checks.grid import Cell, Grid
 from graders.checks.inspection import Inspection
+from graders.checks.studio import Studio
 from graders.checks.tables import close, number, rows_by_rank
 from graders.engine import CheckFailed, NotReached, Verdict
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
-from graders.running.evidence import Evidence, Missing, TensorFacts
+from graders.running.evidence import TYPES, Evidence, Missing, TensorFacts
 from graders.running.report import RunError, RunReport
 from graders.running.values import Malformed, decode
-from tests.fuzz.strategies import NUMBERS, encoded, texts
+from tests.fuzz.strategies import NUMBERS, assert_explained, encoded, scalars, texts
 
 VERDICTS = (CheckFailed, NotReached, HandInError)
 
@@ -41,11 +49,12 @@ class Held(Evidence):
             raise Missing(name)
         return self.held[name]
 
-    tensor = module = optimizer = value
+    tensor = module = optimizer = pictures = value
 
     def tensor_facts(self, name: str) -> TensorFacts:
         tensor = self.value(name)
-        return TensorFacts(str(tensor.dtype).removeprefix("torch."), "cpu", tensor.numel() % 2 == 1)
+        in_graph = tensor.numel() == 1  # as a loss is
+        return TensorFacts(str(tensor.dtype).removeprefix("torch."), "cpu", in_graph)
 
 
 def judge(module: ModuleType, **fixtures: Any) -> None:
@@ -92,10 +101,7 @@ run_reports = st.just(COMPLETED) | st.builds(
     st.none() | st.builds(RunError, st.just("E"), st.just("no"), st.just("x")), st.just(1.0), st.just(1), st.just("cpu"),
 )  # fmt: skip
 
-
 ARCHITECTURE = Architecture(MODEL)
-
-
 numbers = st.sampled_from(NUMBERS) | st.integers() | st.floats() | decoded()
 by_rank = st.fixed_dictionaries({}, optional={4: numbers, 16: numbers, "4": numbers}) | decoded()
 
@@ -161,3 +167,49 @@ def test_tables(table: Any) -> None:
             assert number(cell) is None or type(number(cell)) is float
             for measured in (1.5, float("nan"), float("inf")):
                 assert close(cell, measured, "final_loss") in (True, False)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["r", "lora_alpha"]), numbers | st.just(4), max_size=2), max_size=2))
+@example([{"r": 4, "lora_alpha": 10**400}])
+def test_alpha(configs: list[Any]) -> None:
+    """The α that an adapter was trained with is a number that can be shown, or unknown."""
+    alpha = Studio(HandIn(Held({}, configs=configs), {})).alpha_trained_with(4)
+    assert alpha is None or f"{alpha:g}"
+
+
+CELLS = (Cell((1.0, 0.0)), Cell((0.7, 0.4)))
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+pictures = st.lists(st.sampled_from([PICTURE, PICTURE[:1], PICTURE[:, :3], PICTURE[:1, :1]]), max_size=3)
+keys = st.sampled_from([(1, 0), (0.7, 0.4), (1, 0, 0), 1]) | st.tuples(scalars, scalars)
+galleries = st.dictionaries(keys, pictures | st.just({4: [PICTURE]}), max_size=3)
+
+
+@given(galleries | pictures)
+def test_grid(images: Any) -> None:
+    """A grid has, for each of its cells, the pictures of all prompts at the size that is painted, or says what is wrong."""
+    grid = object.__new__(Grid)
+    hand_in = HandIn(Held({"images": images}), {"PROMPTS": ["a", "b"]})
+    vars(grid).update(_hand_in=hand_in, cells=CELLS, composition=SimpleNamespace(prompts=("a", "b"), shape=(8, 8, 3)))
+    for cell in CELLS:
+        try:
+            assert [picture.shape for picture in grid.pictures(cell)] == [(8, 8, 3)] * 2
+        except HandInError as error:
+            assert_explained(error)
+
+
+LORA = LoraLayer("a", torch.ones(2, 3), torch.ones(4, 2), 4.0)
+found_weights = st.builds(
+    lambda shape, dtype, value: torch.full(shape, 1.0).mul(value).to(dtype),
+    st.sampled_from([(4, 3), (3, 4), (), (0,), (1,) * 64]), st.sampled_from(TYPES),
+    st.sampled_from([0.0, 1.0, 1e38, math.nan, math.inf]),
+)  # fmt: skip
+
+
+@given(found_weights)
+def test_combined_weight(found: Tensor) -> None:
+    """Any tensor is a right weight or a wrong one."""
+    layer = torch.ones(4, 3), LORA, LORA
+    grid = SimpleNamespace(composition=SimpleNamespace(layer=lambda name: layer), cells=CELLS)
+    hand_in = HandIn(Held({"combined_weight": found}), {"LAYER": "a"})
+    with pytest.raises(VERDICTS):
+        ex4.test_combined_weight(hand_in, grid, Verdict({}))

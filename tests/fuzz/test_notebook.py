@@ -1,7 +1,10 @@
 """Notebooks that nobody's Jupyter wrote."""
 
 import contextlib
+import io
 import json
+import warnings
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from graders.errors import ExplainedError
 from graders.running import notebook as notebooks
 from graders.running.notebook import NotebookError
 from tests.fuzz.strategies import ROOT, assert_cheap, assert_explained, edited, json_values, linux_only, mutated, texts
@@ -102,6 +106,44 @@ def test_missing_file(tmp_path_factory: pytest.TempPathFactory, name: str) -> No
     with pytest.raises(NotebookError) as error:
         notebooks.read(tmp_path_factory.getbasetemp() / "none" / name)
     assert_explained(error.value)
+
+
+def zipped(members: list[tuple[str, bytes, int]]) -> bytes:
+    """An archive with members of these names, contents and ways to pack them."""
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w") as archive:
+        warnings.simplefilter("ignore")  # that a name is there twice
+        for name, content, packing in members:
+            info = zipfile.ZipInfo(name.encode("utf-8", "replace").decode().replace("\0", "0")[:9000] or "0")
+            archive.writestr(info, content, packing)
+    return file.getvalue()
+
+
+PACKINGS = [zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+members = st.tuples(
+    st.sampled_from(["ex1.ipynb", "a/ex1.ipynb", "../ex1.ipynb", "inner.zip", "__MACOSX/._ex1.ipynb"]) | texts,
+    st.sampled_from([REAL[0], b"", b"\0" * 100_000]),
+    st.sampled_from(PACKINGS),
+)
+ZIPS = [zipped([(name, REAL[0], packing)]) for packing in set(PACKINGS) for name in ("ex1.ipynb", "é.ipynb")]
+ENTRIES = [content[content.index(b"PK\x01\x02") :] for content in ZIPS]
+BODIES = [content[: content.index(b"PK\x01\x02")] for content in ZIPS]
+
+
+@given(
+    st.lists(members, max_size=4).map(zipped)
+    | mutated(ZIPS)
+    | st.tuples(st.sampled_from(BODIES), mutated(ENTRIES)).map(b"".join)
+    | st.binary(max_size=60).map(lambda rest: b"PK\x03\x04" + rest)
+)
+def test_archives(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """An archive gives the bytes of a notebook, no more of them than are read, or an error that explains itself."""
+    path = tmp_path_factory.getbasetemp() / "ex1.zip"
+    path.write_bytes(content)
+    try:
+        assert len(notebooks.read_bytes(path)) <= notebooks.MAX_BYTES
+    except ExplainedError as error:
+        assert_explained(error)
 
 
 def filled(document: dict[str, Any], part: str, size: int) -> bytes:

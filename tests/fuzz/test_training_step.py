@@ -99,11 +99,8 @@ def changed(
             gradient = None if what == "no gradient" else state.gradient
             if both or what == "gradient":
                 gradient = CHANGES[change](state.value if gradient is None else gradient)
-            name = (
-                values.one_line(text + name if what == "rename" else name.replace("lora_", ""), 500)
-                if "rename" in what
-                else name
-            )
+            renamed = {"rename": text + name, "rename all": name.replace("lora_", "")}
+            name = values.one_line(renamed.get(what, name), 500)
             found[name] = ParameterState(value, gradient, state.trainable ^ (what == "freeze"), state.identity)
     return found
 

