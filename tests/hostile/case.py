@@ -141,4 +141,5 @@ def keep(name="found.json", content=None):
 
 def nothing_found(aftermath: Aftermath) -> None:
     """The attack was made to its end, and none of it was possible."""
-    assert [json.loads(text) for text in aftermath.kept("found.json")] == [[], []]
+    found = [json.loads(text) for text in aftermath.kept("found.json")]
+    assert found == [[], []], found

@@ -162,8 +162,13 @@ keep()
         "the request, the collector's source and everything in the run folder",
         SEARCH
         + """
+import sys
+OWN = (sys.prefix, sys.base_prefix, MODEL)  # where a checkout lies in /tmp, these are there to be read
 for folder in ("/grade", "/opt/grade", "/tmp", "/dev/shm"):
     for place, folders, files in os.walk(folder):
+        if place.startswith(OWN):
+            folders.clear()
+            continue
         for name in files:
             if name != "notebook.ipynb": look_into(os.path.join(place, name))
 request = json.load(open("/grade/request.json"))
