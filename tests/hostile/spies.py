@@ -9,12 +9,14 @@ from tests.hostile.case import KEEP, Aftermath, Case, nothing_found
 SEARCH = (
     KEEP
     + """
-import glob
+import glob, re
 NEEDLES = ["stable-diffusion-" + ("v1" if "diffusion-x" in MODEL else "xl"), "397" + "824", "397" + "_824",
     "159" + "1296", "canary" + "-", "test_cross_" + "attention"]
 def look(what, text):
     for needle in NEEDLES:
-        if needle in text: found.append(f"{needle} in {what}")
+        apart = "".join(f"[{letter}]" for letter in needle)  # so that the pattern is not found either
+        at = re.search(r"(?<!\\d)" + apart + r"(?!\\d)", text)  # not digits of a longer number by chance
+        if at: found.append(f"{needle} in {what}: {text[max(at.start() - 40, 0) : at.end() + 40]}")
 def read(path, most=1 << 26):
     with open(path, "rb") as file: return file.read(most).decode("latin-1")
 def look_into(path):
