@@ -31,6 +31,17 @@ GRADE = Path(sys.executable).with_name("grade")
 INNOCENT = CHECKOUT / "reference_solutions" / "ex1.ipynb"
 _INNOCENTS = Setting(Bubblewrap(), Limits(memory=6 << 30))
 
+# A process starts with the peak memory of the one it was forked from; forked from this small program, a command has
+# a peak of its own. The file named first gets it, in KiB.
+_STARTER = """
+import os, sys
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+with open(sys.argv[1], "w") as file:
+    file.write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
 
 @dataclass(frozen=True)
 class Innocent:
@@ -130,7 +141,13 @@ class Arena:
         bystander.parent.mkdir(parents=True)
         bystander.write_text("{}")
         hand_in.lay(place)
+        peak = place / "peak-memory"
         command = [
+            sys.executable,
+            "-I",
+            "-c",
+            _STARTER,
+            peak,
             GRADE,
             hand_in.exercise,
             "--isolation",
@@ -142,20 +159,24 @@ class Arena:
         ]
         environment = {**self.outside.environment, "COLUMNS": "2000", "TRAP": str(place / "trap")}
         started = time.monotonic()
-        with subprocess.Popen(
+        process = subprocess.run(
             command,
             cwd=place,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        ) as process:
-            assert process.stdout is not None
-            printed = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+        )
         ended = time.monotonic()
-        return Said(place, process.returncode, printed, started, ended, usage.ru_maxrss << 10, bystander.exists())
+        return Said(
+            place,
+            process.returncode,
+            process.stdout,
+            started,
+            ended,
+            int(peak.read_text()) << 10,
+            bystander.exists(),
+        )
 
 
 def _worker(core: int, outside: Outside) -> tuple[ProcessPoolExecutor, psutil.Process]:
