@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import multiprocessing
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -21,15 +17,12 @@ import nbformat
 import torch
 from nbformat import NotebookNode
 
+from graders.batch.once import grade_once
 from graders.errors import ExplainedError
-from graders.fixtures import catalog
-from graders.grading import grade, module_of, rescore
 from graders.release import without_solutions
 from graders.result import Outcome, Result
 from graders.result import load as load_result
 from graders.running.evidence import Evidence
-
-PACKAGE = Path(__file__).parent
 
 Change = Callable[[NotebookNode], None]
 
@@ -224,8 +217,9 @@ class Keeper:
         place.mkdir(parents=True, exist_ok=True)
         notebook = place / f"{pen.exercise}.ipynb"
         nbformat.write(submission.notebook(pen.reference, *start), notebook)
-        self._workers.submit(_grade, pen.exercise, notebook, dict(pen.parameters)).result()
-        return Graded(pen.exercise, submission, load_result(place / "graded" / "result.json"), place)
+        graded = place / "graded"
+        self._workers.submit(grade_once, pen.exercise, notebook, graded, dict(pen.parameters)).result()
+        return Graded(pen.exercise, submission, load_result(graded / "result.json"), place)
 
     def _place(self, pen: Pen, submission: Submission) -> Path:
         return self.folder / pen.exercise / re.sub(r"\W+", "-", submission.title)
@@ -234,34 +228,6 @@ class Keeper:
         """Give up what is not graded yet."""
         self._waiting.shutdown(wait=False, cancel_futures=True)
         self._workers.shutdown(cancel_futures=True)
-
-
-def _grade(exercise: str, notebook: Path, parameters: dict[str, Any]) -> None:
-    """Run and check the notebook, as far as that was not done before; in a worker."""
-    graded, known = notebook.with_name("graded"), notebook.with_name("known.json")
-    asked = module_of(exercise).EXERCISE
-    ran = hashlib.sha256(f"{_environment()} {asked} {parameters}".encode() + notebook.read_bytes()).hexdigest()
-    checked = _fingerprint(PACKAGE)
-    before = json.loads(known.read_text()) if known.is_file() else {}
-    if before.get("ran") != ran:
-        known.unlink(missing_ok=True)
-        grade(exercise, notebook, graded, parameters)
-    elif before.get("checked") != checked:
-        rescore(exercise, graded)
-    known.write_text(json.dumps({"ran": ran, "checked": checked}))
-
-
-def _fingerprint(folder: Path) -> str:
-    """A hash of the graders' code in a folder."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))).hexdigest()
-
-
-@cache
-def _environment() -> str:
-    """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
-    libraries = {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")}
-    fixtures = hashlib.sha256((catalog.ROOT / "manifest.json").read_bytes()).hexdigest()
-    return f"{_fingerprint(PACKAGE / 'running')} {fixtures} {libraries}"
 
 
 def _bind(places: Queue[int]) -> None:

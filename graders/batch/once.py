@@ -1,0 +1,91 @@
+"""Nothing is done twice: a notebook that has been run is not run again, and one that has been checked is kept as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from graders.fixtures import catalog
+from graders.grading import Setting, grade, module_of, rescore
+from graders.result import load
+
+PACKAGE = Path(__file__).parents[1]
+KNOWN = "known.json"
+_LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
+_AFTER_THE_CHECKS = ("batch", "feedback", "gradebooks")
+"""Folders of the package that no verdict depends on."""
+
+
+class Done(StrEnum):
+    """What had to be done to have a result."""
+
+    EXECUTED = "executed"
+    CHECKED = "checked again"
+    KEPT = "kept"
+
+
+def grade_once(
+    exercise: str,
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any] | None = None,
+    within: Setting | None = None,
+) -> Done:
+    """Have the notebook's result in ``folder`` as :func:`graders.grading.grade` leaves it.
+
+    It is executed if it, its parameters, the fixtures, the libraries or the code that runs notebooks have changed since
+    ``folder`` was made, or if it ran into other limits than those of now; and else only checked again, if the graders
+    have changed.
+    """
+    known = folder / KNOWN
+    limits = asdict((within or Setting()).limits) | {"time_limit": (within or Setting()).time_limit}
+    ran, checked = _key(exercise, notebook, parameters or {}), graders_key()
+    before = json.loads(known.read_text()) if known.is_file() else {}
+    if before.get("ran") != ran or (before["limits"] != limits and _was_stopped(folder)):
+        grade(exercise, notebook, folder, parameters, within=within)
+        done = Done.EXECUTED
+    elif before["checked"] != checked:
+        rescore(exercise, folder)
+        done = Done.CHECKED
+    else:
+        return Done.KEPT
+    beside = folder / f"{KNOWN}.partial"
+    beside.write_text(json.dumps({"ran": ran, "checked": checked, "limits": limits}))
+    beside.replace(known)
+    return done
+
+
+def _was_stopped(folder: Path) -> bool:
+    return load(folder / "result.json").run["ended"] != "completed"
+
+
+def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any]) -> str:
+    """What a run depends on."""
+    asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)}"
+    return hashlib.sha256(asked.encode() + notebook.read_bytes()).hexdigest()
+
+
+@cache
+def graders_key() -> str:
+    """Changes with whatever a verdict depends on."""
+    skipped = [PACKAGE / name for name in _AFTER_THE_CHECKS]
+    return _fingerprint(path for path in PACKAGE.rglob("*.py") if not any(path.is_relative_to(s) for s in skipped))
+
+
+@cache
+def _environment() -> str:
+    """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
+    libraries = {name: version(name) for name in _LIBRARIES}
+    fixtures = hashlib.sha256((catalog.ROOT / "manifest.json").read_bytes()).hexdigest()
+    return f"{_fingerprint((PACKAGE / 'running').rglob('*.py'))} {fixtures} {libraries}"
+
+
+def _fingerprint(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
