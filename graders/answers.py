@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,12 +54,15 @@ def collect(graded: Path, references: Path) -> list[Answer]:
     for reference in sorted(references.glob("*.ipynb")):
         solved = read(reference)
         for folder in sorted((graded / reference.stem).glob("*/run/notebook.ipynb")):
-            answers += _answers(reference.stem, folder.parents[1].name, read(folder), solved)
+            answers += answers_in(reference.stem, folder.parents[1].name, read(folder), solved)
     return answers
 
 
-def _answers(exercise: str, hand_in: str, notebook: NotebookNode, solved: NotebookNode) -> list[Answer]:
-    """Found by the ids of their cells or, where a tool has changed those, by their order."""
+def answers_in(exercise: str, hand_in: str, notebook: NotebookNode, solved: NotebookNode) -> list[Answer]:
+    """The answers in a notebook to the questions of ``solved``, the reference solution or the assignment.
+
+    They are found by the ids of their cells or, where a tool has changed those, by their order.
+    """
     given = [cell for cell in notebook.cells if has_tag(cell, WRITTEN_ANSWER)]
     by_id = {cell.id: cell for cell in given}
     blank = {cell.id: cell.source for cell in without_solutions(solved).cells}
@@ -111,7 +115,7 @@ def _points(text: str, of: float, path: Path, line: int) -> float:
     return value
 
 
-def with_points(answers: list[Answer], points: dict[tuple[str, str, int, str], float]) -> list[Answer]:
+def with_points(answers: list[Answer], points: Mapping[tuple[str, str, int, str], float]) -> list[Answer]:
     """The answers with the points that were given for them; those whose text has changed since have none."""
     return [replace(answer, points=points.get(answer.key)) for answer in answers]
 

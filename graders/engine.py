@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn, TypeVar
 
 import pytest
@@ -227,6 +228,12 @@ class Checked:
 
     checks: tuple[CheckResult, ...]
     faults: tuple[str, ...]
+
+
+def max_score(module: ModuleType) -> float:
+    """The points that can be had in a grader module, as its markers say."""
+    marks = [mark for check in vars(module).values() for mark in getattr(check, "pytestmark", ()) if callable(check)]
+    return float(sum(mark.args[0] for mark in marks if mark.name == "points"))
 
 
 def run_checks(

@@ -116,8 +116,7 @@ def execute(
         runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
     # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory.
     workers = len(runs) if _on_cpu(given.get("DEVICE", "cpu")) else 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = {"OMP_NUM_THREADS": str(max(1, cores // workers))} if workers > 1 else {}
+    environment = {"OMP_NUM_THREADS": str(max(1, len(cores()) // workers))} if workers > 1 else {}
 
     within = within or Setting()
 
@@ -140,6 +139,11 @@ def execute(
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
     return HandIn(first.evidence, given, again[0] if again else None)
+
+
+def cores() -> list[int]:
+    """The numbers of the processor cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _named_files(value: Any) -> Iterator[Path]:

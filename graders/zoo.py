@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 from graders.batch.once import grade_once
 from graders.errors import ExplainedError
+from graders.grading import cores
 from graders.release import without_solutions
 from graders.result import Outcome, Result
 from graders.result import load as load_result
@@ -189,12 +190,12 @@ class Keeper:
 
     def __init__(self, folder: Path, workers: int | None = None) -> None:
         self.folder = folder
-        cores = sorted(os.sched_getaffinity(0))[:workers]
         context = multiprocessing.get_context("spawn")
         places = context.Queue()
-        for core in cores:
+        bound = cores()[:workers]
+        for core in bound:
             places.put(core)
-        self._workers = ProcessPoolExecutor(len(cores), context, initializer=_bind, initargs=(places,))
+        self._workers = ProcessPoolExecutor(len(bound), context, initializer=_bind, initargs=(places,))
         self._waiting = ThreadPoolExecutor(1000)  # a thread for each hand-in, which waits for a worker
 
     def grade(self, pen: Pen, chosen: Sequence[Submission]) -> dict[str, Future[Graded]]:

@@ -162,9 +162,9 @@ def _attempts(there: Tree, pieces: list[Piece], exercise: str | None, strays: li
         if exercise and not meant:  # named for another exercise, but handed in for this one
             meant = [replace(attempt, exercise=exercise) for attempt in attempts]
         if exercise and not meant:
-            names = ", ".join(one_line(piece.name, 60) for piece in mine[:3])
-            problem = f"There is no notebook in what was handed in ({names})."
-            meant = [replace(_attempt(mine[-1], exercise, mine[-1].name), problem=problem)]
+            meant = [
+                replace(_attempt(mine[-1], exercise, mine[-1].name), problem="There is no notebook in the hand-in.")
+            ]
         for attempt in meant:
             if attempt.exercise:
                 yield attempt

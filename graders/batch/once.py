@@ -19,8 +19,8 @@ from graders.result import load
 PACKAGE = Path(__file__).parents[1]
 KNOWN = "known.json"
 _LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
-_AFTER_THE_CHECKS = ("batch", "feedback", "gradebooks")
-"""Folders of the package that no verdict depends on."""
+_NO_VERDICT = ("batch", "feedback", "gradebooks", "cli.py", "release.py", "zoo.py")
+"""What of the package no verdict depends on."""
 
 
 class Done(StrEnum):
@@ -37,18 +37,19 @@ def grade_once(
     folder: Path,
     parameters: Mapping[str, Any] | None = None,
     within: Setting | None = None,
+    again: bool = False,
 ) -> Done:
     """Have the notebook's result in ``folder`` as :func:`graders.grading.grade` leaves it.
 
     It is executed if it, its parameters, the fixtures, the libraries or the code that runs notebooks have changed since
-    ``folder`` was made, or if it ran into other limits than those of now; and else only checked again, if the graders
-    have changed.
+    ``folder`` was made, if it ran into other limits than those of now, or if it is to be done ``again``; and else only
+    checked again, if the graders have changed.
     """
     known = folder / KNOWN
     limits = asdict((within or Setting()).limits) | {"time_limit": (within or Setting()).time_limit}
     ran, checked = _key(exercise, notebook, parameters or {}), graders_key()
     before = json.loads(known.read_text()) if known.is_file() else {}
-    if before.get("ran") != ran or (before["limits"] != limits and _was_stopped(folder)):
+    if again or before.get("ran") != ran or (before["limits"] != limits and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within)
         done = Done.EXECUTED
     elif before["checked"] != checked:
@@ -56,10 +57,22 @@ def grade_once(
         done = Done.CHECKED
     else:
         return Done.KEPT
-    beside = folder / f"{KNOWN}.partial"
-    beside.write_text(json.dumps({"ran": ran, "checked": checked, "limits": limits}))
-    beside.replace(known)
+    _write(known, {"ran": ran, "checked": checked, "limits": limits})
     return done
+
+
+def check_again(exercise: str, folder: Path) -> None:
+    """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
+    rescore(exercise, folder)
+    known = folder / KNOWN
+    if known.is_file():
+        _write(known, json.loads(known.read_text()) | {"checked": graders_key()})
+
+
+def _write(known: Path, document: Mapping[str, Any]) -> None:
+    beside = known.with_name(f"{known.name}.partial")
+    beside.write_text(json.dumps(document))
+    beside.replace(known)
 
 
 def _was_stopped(folder: Path) -> bool:
@@ -75,7 +88,7 @@ def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any]) -> str:
 @cache
 def graders_key() -> str:
     """Changes with whatever a verdict depends on."""
-    skipped = [PACKAGE / name for name in _AFTER_THE_CHECKS]
+    skipped = [PACKAGE / name for name in _NO_VERDICT]
     return _fingerprint(path for path in PACKAGE.rglob("*.py") if not any(path.is_relative_to(s) for s in skipped))
 
 

@@ -1,0 +1,162 @@
+"""The `grade` commands for many hand-ins: `batch`, `rescore` and `report`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from graders.exercise import EXERCISES
+
+if TYPE_CHECKING:
+    from graders.batch.store import Store
+
+_folder = click.Path(path_type=Path, file_okay=False)
+_file = click.Path(path_type=Path, dir_okay=False)
+_references = click.option(
+    "--references", type=_folder, help="The reference solutions, whose model answers are put beside written answers."
+)
+_jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
+EXIT_UNSETTLED = 3
+
+
+def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    from graders.batch.roster import moment
+
+    try:
+        return moment(text) if text else None
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no date and time; write it as 2026-11-30T23:59+01:00") from None
+
+
+@click.command()
+@click.argument("hand_ins", metavar="HAND-INS", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, metavar="RESULTS", type=_folder, help="Where everything is kept.")
+@click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["bubblewrap", "none"]),
+    default="bubblewrap",
+    show_default=True,
+    help="Where the notebooks' code runs; none only on a machine that may be lost.",
+)
+@_jobs
+@click.option(
+    "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
+)
+@click.option("--roster", type=_file, help="CSV file of the students: who is missing, exempt, or has more time.")
+@click.option(
+    "--attempts", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Which counts."
+)
+@click.option("--due", callback=_moment, metavar="TIME", help="Hand-ins are late after 2026-11-30T23:59+01:00.")
+@click.option(
+    "--late-penalty",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    metavar="PERCENT",
+    help="Points lost for each day late.",
+)
+@click.option(
+    "--anonymous", "key", metavar="KEY", type=_file, help="Keep no names in RESULTS, but in this file: who is who."
+)
+@_references
+def batch(
+    hand_ins: Path,
+    output: Path,
+    exercise: str | None,
+    isolation: str,
+    jobs: int | None,
+    time_limit: int,
+    roster: Path | None,
+    attempts: str,
+    due: datetime | None,
+    late_penalty: float,
+    key: Path | None,
+    references: Path | None,
+) -> None:
+    """Grade all HAND-INS that a course system gave, and write gradebooks, feedback and a report to RESULTS.
+
+    HAND-INS is a Canvas or Moodle zip, an nbgrader folder, a Gradescope export, a folder per student or a folder of
+    notebooks. The same command again goes on where it stopped, and grades only what is new.
+    """
+    from dataclasses import replace
+
+    from graders import grading
+    from graders.batch import anonymity
+    from graders.batch import roster as lists
+    from graders.batch.batch import deposit
+    from graders.batch.discovery import discover
+    from graders.batch.store import Rules, Store
+    from graders.batch.workers import crew
+    from graders.feedback import batch as feedback
+    from graders.running.promises import insist
+
+    console = Console(file=sys.stdout)
+    store = Store(output)
+    with store.locked():
+        with console.status("Looking at the hand-ins…"):
+            found = discover(hand_ins, exercise)
+            known = lists.read(roster) if roster else lists.Roster()
+            feedback.recognised(found, console)
+            if key:
+                found, known = anonymity.hide(found, known, anonymity.Key(key, output))
+            named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
+            rules = Rules(tuple(name for name in EXERCISES if name in named), attempts, due, late_penalty)
+            strays = [f"{stray.file}: {stray.problem}" for stray in found.strays]
+            store.write_order(rules, known, found.layout, strays)
+            todo = deposit(found, rules, store)
+        within = replace(grading.setting(isolation), time_limit=float(time_limit))
+        if within.isolation:
+            with console.status("Putting the sandbox to the test…"):
+                insist(within.isolation)
+        feedback.watch(todo, store, crew(within, jobs), console)
+        _publish(store, references, console)
+
+
+@click.command()
+@click.argument("results", type=_folder)
+@_jobs
+@_references
+def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
+    """Check the stored runs in RESULTS again with the graders of now, and say whose points changed and why.
+
+    No notebook is executed.
+    """
+    from graders.batch.store import Store
+    from graders.batch.workers import crew
+    from graders.feedback import batch as feedback
+    from graders.grading import Setting
+
+    console = Console(file=sys.stdout)
+    store = Store(results)
+    store.order()
+    with store.locked():
+        feedback.watch_rescoring(store, crew(Setting(), jobs), console)
+        _publish(store, references, console)
+
+
+@click.command()
+@click.argument("results", type=_folder)
+@_references
+def report(results: Path, references: Path | None) -> None:
+    """Make the gradebooks, the feedback and the report of RESULTS again, with the points entered meanwhile."""
+    from graders.batch.store import Store
+
+    store = Store(results)
+    store.order()
+    with store.locked():
+        _publish(store, references, Console(file=sys.stdout))
+
+
+def _publish(store: Store, references: Path | None, console: Console) -> None:
+    """Write everything that is made of the results, and end with a status that says whether all is settled."""
+    from graders.batch.publish import publish
+    from graders.feedback.batch import summary
+
+    with console.status("Writing gradebooks, feedback and the report…"):
+        made = publish(store, references)
+    sys.exit(0 if summary(made.gradebook, store.root, console) else EXIT_UNSETTLED)

@@ -1,0 +1,64 @@
+"""What people get of a folder of results: feedback for each student, gradebooks, the report for the course."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from graders import answers as written
+from graders.batch.course import ANSWERS, Course, course
+from graders.batch.gradebook import Record
+from graders.batch.store import Store, folder_name
+from graders.feedback import exhibits
+from graders.feedback.course import course_page
+from graders.feedback.html import student_page
+from graders.feedback.markdown import student_markdown
+
+
+def publish(store: Store, references: Path | None = None) -> Course:
+    """Write all of it; each file beside its place and renamed there."""
+    made = course(store, references)
+    if made.answers:
+        written.write(list(made.answers), store.root / ANSWERS)
+    _write(store.root / "report.html", course_page(made.gradebook, made.answers, ()))
+    for record in made.gradebook.records:
+        folder = store.root / "feedback" / folder_name(record.student.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
+        _write(folder / "feedback.html", student_page(record, made.gradebook.titles, shown))
+        _write(folder / "feedback.md", student_markdown(record, made.gradebook.titles))
+        _write(folder / "feedback.json", json.dumps(_document(record), indent=1) + "\n")
+    return made
+
+
+def _document(record: Record) -> dict[str, Any]:
+    """A student's grades as data. Points are None where there is no score."""
+    return {
+        "student": asdict(record.student),
+        "score": record.score,
+        "max_score": record.of,
+        "exercises": {
+            name: {
+                "status": grade.status,
+                "score": grade.score,
+                "max_score": grade.of,
+                "written": grade.written,
+                "max_written": grade.max_written,
+                "late": grade.late,
+                "penalty": grade.penalty,
+                "final": grade.final,
+                "note": grade.note,
+                "result": json.loads(grade.result.to_json()) if grade.result else None,
+            }
+            for name, grade in record.grades.items()
+        },
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f"{path.name}.partial")
+    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(beside, path)
