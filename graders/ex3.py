@@ -60,6 +60,7 @@ EXERCISE = Exercise(
         "rank_ratio",
         "rank_table",
     ],
+    seeds=catalog.TRIAL_SEEDS,
 )
 
 WRONG_KINDS = {

@@ -25,7 +25,8 @@ class Exercise:
     ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor", "pictures",
     "module" or "optimizer". ``parameters`` are what the harness injects for grading. ``others`` are changes of them;
     with one of these, which the notebook's content picks, the same notebook is run a second time, and held to the checks
-    named in ``checked_again``, or to all.
+    named in ``checked_again``, or to all. With one of the ``seeds``, which the content picks as well, a notebook is run in a
+    batch, so that adapters that are alike there have not come out of trainings that were alike.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Exercise:
     parameters: Mapping[str, Any]
     others: Sequence[Mapping[str, Any]] = ()
     checked_again: Sequence[str] = ()
+    seeds: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def execute(
     runs = {"run": given}
     if exercise.others:
         if other is None:
-            other = hashlib.sha256(notebook.read_bytes()).digest()[0]
+            other = _picked(notebook, 0)
         runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
     # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory.
     workers = len(runs) if _on_cpu(given.get("DEVICE", "cpu")) else 1
@@ -139,6 +139,17 @@ def execute(
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
     return HandIn(first.evidence, given, again[0] if again else None)
+
+
+def seeded(name: str, notebook: Path) -> dict[str, int]:
+    """The parameters that are a hand-in's own in a batch: its seed, if the exercise has several."""
+    seeds = module_of(name).EXERCISE.seeds
+    return {"SEED": seeds[_picked(notebook, 1) % len(seeds)]} if seeds else {}
+
+
+def _picked(notebook: Path, place: int) -> int:
+    """A number from 0 to 255 that the notebook's content picks, another one for each ``place``."""
+    return hashlib.sha256(notebook.read_bytes()).digest()[place]
 
 
 def cores() -> list[int]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from graders.exercise import EXERCISES
 
 if TYPE_CHECKING:
+    from graders.batch.anonymity import Key
     from graders.batch.store import Store
 
 _folder = click.Path(path_type=Path, file_okay=False)
@@ -141,22 +142,32 @@ def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
 
 @click.command()
 @click.argument("results", type=_folder)
+@click.option("--names", metavar="KEY", type=_file, help="The file that --anonymous made: put the names back.")
+@click.option(
+    "-o", "--output", metavar="FOLDER", type=_folder, help="Write it here; what has names must not go to RESULTS."
+)
 @_references
-def report(results: Path, references: Path | None) -> None:
+def report(results: Path, names: Path | None, output: Path | None, references: Path | None) -> None:
     """Make the gradebooks, the feedback and the report of RESULTS again, with the points entered meanwhile."""
+    from graders.batch.anonymity import Key
     from graders.batch.store import Store
 
     store = Store(results)
     store.order()
+    if names and (output is None or output.resolve().is_relative_to(results.resolve())):
+        raise click.UsageError("--names needs -o FOLDER, a folder outside of RESULTS")
+    key = Key(names, results) if names else None
     with store.locked():
-        _publish(store, references, Console(file=sys.stdout))
+        _publish(store, references, Console(file=sys.stdout), key, output)
 
 
-def _publish(store: Store, references: Path | None, console: Console) -> None:
+def _publish(
+    store: Store, references: Path | None, console: Console, names: Key | None = None, to: Path | None = None
+) -> None:
     """Write everything that is made of the results, and end with a status that says whether all is settled."""
     from graders.batch.publish import publish
     from graders.feedback.batch import summary
 
     with console.status("Writing gradebooks, feedback and the report…"):
-        made = publish(store, references)
-    sys.exit(0 if summary(made.gradebook, store.root, console) else EXIT_UNSETTLED)
+        made = publish(store, references, names, to)
+    sys.exit(0 if summary(made.gradebook, to or store.root, console) else EXIT_UNSETTLED)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from graders import answers as written
+from graders.batch.anonymity import Key, reveal
 from graders.batch.course import ANSWERS, Course, course
 from graders.batch.gradebook import Record
+from graders.batch.likeness import likenesses
 from graders.batch.store import Store, folder_name
 from graders.feedback import exhibits
 from graders.feedback.course import course_page
@@ -18,14 +20,21 @@ from graders.feedback.html import student_page
 from graders.feedback.markdown import student_markdown
 
 
-def publish(store: Store, references: Path | None = None) -> Course:
-    """Write all of it; each file beside its place and renamed there."""
+def publish(store: Store, references: Path | None = None, names: Key | None = None, to: Path | None = None) -> Course:
+    """Write all of it into the folder of results; each file beside its place and renamed there.
+
+    Or write it to another folder, with the ``names`` that the results do without.
+    """
     made = course(store, references)
     if made.answers:
         written.write(list(made.answers), store.root / ANSWERS)
-    _write(store.root / "report.html", course_page(made.gradebook, made.answers, ()))
+    if names:
+        made = replace(made, gradebook=reveal(made.gradebook, names))
+    to = to or store.root
+    to.mkdir(parents=True, exist_ok=True)
+    _write(to / "report.html", course_page(made.gradebook, made.answers, likenesses(made.gradebook)))
     for record in made.gradebook.records:
-        folder = store.root / "feedback" / folder_name(record.student.id)
+        folder = to / "feedback" / folder_name(record.student.id)
         folder.mkdir(parents=True, exist_ok=True)
         shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
         _write(folder / "feedback.html", student_page(record, made.gradebook.titles, shown))
