@@ -69,6 +69,20 @@ WRONG_KINDS = {
 }
 
 
+NEXT = {
+    "convolution-targeted": "Move the adapter to the cross-attention layers first, then train and look again.",
+    "self-attention-targeted": "Move the adapter to the cross-attention layers first, then train and look again.",
+    "alpha-not-saved": "Record α in the file first: at the strength that it was trained at, the adapter may have the style.",
+    "too-few-steps": "Train each rank for all STEPS steps.",
+    "base-trained": "Which parameters did you hand to the optimizer? Only the adapter's should have requires_grad.",
+    "memorised": "Does your loop draw from the whole data set, and stop after STEPS steps?",
+    "trained-on-noise": "Look at what your loop encodes: show one batch as pictures. Are they those of DATASET?",
+    "trained-on-other-data": "Show one batch of what your loop trains on as pictures. Are they those of DATASET, in their own "
+    "colours, and scaled to [-1, 1]?",
+}
+"""What to look at next, for a cause that was recognised."""
+
+
 @pytest.fixture(scope="session")
 def ranks(hand_in: HandIn) -> list[int]:
     """The ranks that the notebook was asked to train."""
@@ -271,12 +285,16 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
             said = f"The noise-prediction error on held-out pictures changes by {(-1 * gain.mean):+.1%}"
             said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
             if not gain.low > studio.thresholds.denoising_gain:
+                cause = studio.explain_data(rank, adapters[rank])
                 fail(
                     f"{said}.",
-                    expected="an error clearly below that of the base model",
-                    hint="Check what the loop trains on: the pictures of DATASET, scaled to [-1, 1], encoded and multiplied by "
-                    "the VAE's scaling factor, with the noise as the target.",
-                    misconception=studio.explain_data(rank, adapters[rank]),
+                    expected=f"surely more than {studio.thresholds.denoising_gain:.0%} below the error of the base model",
+                    hint=NEXT.get(
+                        cause or "",
+                        "Check what the loop trains on: the pictures of DATASET, scaled to [-1, 1], encoded and multiplied by "
+                        "the VAE's scaling factor, with the noise as the target.",
+                    ),
+                    misconception=cause,
                 )
             verdict.found(f"rank {rank}: {said}")
 
@@ -293,13 +311,17 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
         with part:
             shift = studio.style_shift(adapters[rank])
             if not shift.fraction.low > studio.thresholds.style_shift:
+                cause = studio.explain_shift(rank, adapters[rank])
                 fail(
                     f"The pictures move {shift.fraction.percent()} of the way to the style.",
                     expected=f"surely more than {studio.thresholds.style_shift:.0%}, which no adapter reaches that "
                     "has not learned this style",
-                    hint="Look at base_images beside lora_images. If nothing has changed: is the adapter on the layers that "
-                    "read the prompt, and was it trained for long enough? If something else has: what was it trained on?",
-                    misconception=studio.explain_shift(rank, adapters[rank]),
+                    hint=NEXT.get(
+                        cause or "",
+                        "Look at base_images beside lora_images. If nothing has changed: is the adapter on the layers that "
+                        "read the prompt, and was it trained for long enough? If something else has: what was it trained on?",
+                    ),
+                    misconception=cause,
                 )
             verdict.found(f"rank {rank}: {shift.fraction.percent()} of the way to the style")
 
@@ -320,8 +342,11 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
                 fail(
                     said[0].upper() + said[1:] + ".",
                     expected=f"at least {studio.thresholds.prompt_kept:.0%} of what the base model gets right",
-                    hint="Too strong a change: a lower learning rate, fewer steps or a smaller α leave the prompt alone. Also "
-                    "check that every picture was trained with its own caption.",
+                    hint=NEXT.get(
+                        studio.explain_data(rank, adapters[rank]) or "",
+                        "Was every picture trained with its own caption? If so, the change is too strong: a lower learning rate, "
+                        "fewer steps or a smaller α leave the prompt alone.",
+                    ),
                     misconception="prompt-forgotten",
                 )
             verdict.found(f"rank {rank}: {said}")

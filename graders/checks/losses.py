@@ -79,10 +79,14 @@ def judge(curves: dict[Any, Any], rank: int, steps: int) -> str:
             misconception="too-few-steps" if len(numbers) < steps else None,
         )
     rises = sum(later > earlier for earlier, later in pairwise(numbers))
-    if min(numbers) < 0 or (steps >= FEW_STEPS and rises < MIN_RISES * steps):
+    odd = None
+    if min(numbers) < 0:
+        odd = "no mean squared error is negative"
+    elif steps >= FEW_STEPS and rises < MIN_RISES * steps:
+        odd = "with timesteps drawn at random, nearly every second step's loss is above the one before, and here hardly any is"
+    if odd:
         fail(
-            f"The losses are {', '.join(f'{loss:g}' for loss in numbers[:3])} …: no mean squared error is negative, and with "
-            "timesteps drawn at random nearly every second step's loss is above the one before.",
+            f"The losses are {', '.join(f'{loss:g}' for loss in numbers[:3])} …: {odd}.",
             expected="the losses that your training loop computed",
             hint="Append loss.item() in every step of the loop, after computing it.",
             misconception="table-does-not-match",
