@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +24,7 @@ _references = click.option(
     "--references", type=_folder, help="The reference solutions, whose model answers are put beside written answers."
 )
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
-EXIT_UNSETTLED = 3
+EXIT_UNSETTLED, EXIT_STOPPED = 3, 130
 
 
 def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
@@ -114,8 +116,9 @@ def batch(
         if within.isolation:
             with console.status("Putting the sandbox to the test…"):
                 insist(within.isolation)
-        feedback.watch(todo, store, crew(within, jobs), console)
-        _publish(store, references, console)
+        with _stopping(console):
+            feedback.watch(todo, store, crew(within, jobs), console)
+            _publish(store, references, console)
 
 
 @click.command()
@@ -135,7 +138,7 @@ def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
     console = Console(file=sys.stdout)
     store = Store(results)
     store.order()
-    with store.locked():
+    with store.locked(), _stopping(console):
         feedback.watch_rescoring(store, crew(Setting(), jobs), console)
         _publish(store, references, console)
 
@@ -159,6 +162,16 @@ def report(results: Path, names: Path | None, output: Path | None, references: P
     key = Key(names, results) if names else None
     with store.locked():
         _publish(store, references, Console(file=sys.stdout), key, output)
+
+
+@contextmanager
+def _stopping(console: Console) -> Iterator[None]:
+    """Ctrl-C ends what is in flight, and says that nothing else is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopped. What was finished is kept; the same command goes on from here.")
+        sys.exit(EXIT_STOPPED)
 
 
 def _publish(

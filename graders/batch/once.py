@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
@@ -42,14 +43,14 @@ def grade_once(
     """Have the notebook's result in ``folder`` as :func:`graders.grading.grade` leaves it.
 
     It is executed if it, its parameters, the fixtures, the libraries or the code that runs notebooks have changed since
-    ``folder`` was made, if it ran into other limits than those of now, or if it is to be done ``again``; and else only
-    checked again, if the graders have changed.
+    ``folder`` was made, if it ran into a limit that is higher now, or if it is to be done ``again``; and else only checked
+    again, if the graders have changed.
     """
     known = folder / KNOWN
     limits = asdict((within or Setting()).limits) | {"time_limit": (within or Setting()).time_limit}
     ran, checked = _key(exercise, notebook, parameters or {}), graders_key()
     before = json.loads(known.read_text()) if known.is_file() else {}
-    if again or before.get("ran") != ran or (before["limits"] != limits and _was_stopped(folder)):
+    if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within)
         done = Done.EXECUTED
     elif before["checked"] != checked:
@@ -75,8 +76,13 @@ def _write(known: Path, document: Mapping[str, Any]) -> None:
     beside.replace(known)
 
 
+def _higher(limits: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
+    """Whether any limit is higher than it was; None is no limit."""
+    return any((limits[name] or math.inf) > (before[name] or math.inf) for name in limits)
+
+
 def _was_stopped(folder: Path) -> bool:
-    return load(folder / "result.json").run["ended"] != "completed"
+    return load(folder / "result.json").run["ended"] in ("timeout", "out_of_memory", "kernel_died")
 
 
 def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any]) -> str:
