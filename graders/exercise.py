@@ -25,8 +25,8 @@ class Exercise:
     ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor", "pictures",
     "module" or "optimizer". ``parameters`` are what the harness injects for grading. ``others`` are changes of them;
     with one of these, which the notebook's content picks, the same notebook is run a second time, and held to the checks
-    named in ``checked_again``, or to all. With one of the ``seeds``, which the content picks as well, a notebook is run in a
-    batch, so that adapters that are alike there have not come out of trainings that were alike.
+    named in ``checked_again``, or to all. Its code picks one of the ``seeds``, so that the same hand-in
+    always meets the same one, and what is alike in different hand-ins has not come out of trainings from the same.
     """
 
     name: str

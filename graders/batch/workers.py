@@ -23,7 +23,7 @@ from pebble import ProcessFuture, ProcessPool
 from graders.batch.gradebook import Status
 from graders.batch.once import Done, check_again, grade_once
 from graders.errors import ExplainedError
-from graders.grading import Setting, cores, seeded
+from graders.grading import Setting, cores
 from graders.result import Outcome, Result, load
 from graders.running.archive import ArchiveError
 from graders.running.notebook import NotebookError
@@ -179,7 +179,7 @@ def _disk(graded: Path) -> Iterator[None]:
 def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Verdict:
     try:
         with _disk(graded):
-            done = grade_once(exercise, notebook, graded, seeded(exercise, notebook), within, again)
+            done = grade_once(exercise, notebook, graded, within=within, again=again)
     except DiskFullError:
         raise
     except (NotebookError, ArchiveError) as error:

@@ -2,8 +2,9 @@
 
 from graders.zoo import Submission, append, replace, rewrite, strip_solutions
 
-PARAMETERS = {"STEPS": 150}
-"""Half of what the exercise asks for: the style is learned in 100 steps, and the zoo is large."""
+PARAMETERS = {"STEPS": 150, "SEED": 1234}
+"""Half of the steps that the exercise asks for: the style is learned in 100, and the zoo is large. The same seed for all,
+since `pretrained` ones go on with what the reference solution has trained."""
 TRAINED_IN = "train"
 
 TARGETS = 'target_modules=["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]'
