@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from graders.batch.commands import batch, report, rescore
+from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
 from graders.fixtures.commands import fixtures
@@ -394,5 +394,5 @@ def release(folder: Path) -> None:
         click.echo(assignment)
 
 
-for _command in (batch, rescore, report, fixtures):
+for _command in (batch, rescore, report, autograder, fixtures):
     main.add_command(_command)

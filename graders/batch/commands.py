@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,13 +16,51 @@ from graders.exercise import EXERCISES
 
 if TYPE_CHECKING:
     from graders.batch.anonymity import Key
+    from graders.batch.exports import Wanted
     from graders.batch.store import Store
+
+
+def _exports(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, Path], ...]:
+    """EXERCISE=FILE or FILE."""
+    named = (text.partition("=") if text.partition("=")[0] in EXERCISES else ("", "", text) for text in given)
+    return tuple((exercise, Path(path)) for exercise, _, path in named)
+
+
+def _titles(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    parts = [text.partition("=") for text in given]
+    if wrong := [
+        text
+        for text, (name, _, title) in zip(given, parts, strict=True)
+        if name not in (*EXERCISES, "total") or not title
+    ]:
+        raise click.BadParameter(f"{wrong[0]!r} is not EXERCISE=TITLE; exercises are {', '.join(EXERCISES)} and total")
+    return {name: title for name, _, title in parts}
+
 
 _folder = click.Path(path_type=Path, file_okay=False)
 _file = click.Path(path_type=Path, dir_okay=False)
 _references = click.option(
     "--references", type=_folder, help="The reference solutions, whose model answers are put beside written answers."
 )
+_gradebook = click.option(
+    "--gradebook",
+    "gradebooks",
+    multiple=True,
+    metavar="[EXERCISE=]FILE",
+    callback=_exports,
+    help="Canvas's export of the gradebook, or Moodle's grading worksheet: scores are put into a copy of it.",
+)
+_column = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="EXERCISE=TITLE",
+    callback=_titles,
+    help="To which column of it an exercise (or total) goes.",
+)
+_scale = click.option("--scale", is_flag=True, help="Convert points where a column of it is worth others.")
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
 EXIT_UNSETTLED, EXIT_STOPPED = 3, 130
 
@@ -67,6 +105,9 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
     "--anonymous", "key", metavar="KEY", type=_file, help="Keep no names in RESULTS, but in this file: who is who."
 )
 @_references
+@_gradebook
+@_column
+@_scale
 def batch(
     hand_ins: Path,
     output: Path,
@@ -80,6 +121,7 @@ def batch(
     late_penalty: float,
     key: Path | None,
     references: Path | None,
+    **gradebook: Any,
 ) -> None:
     """Grade all HAND-INS that a course system gave, and write gradebooks, feedback and a report to RESULTS.
 
@@ -93,7 +135,7 @@ def batch(
     from graders.batch import roster as lists
     from graders.batch.batch import deposit
     from graders.batch.discovery import discover
-    from graders.batch.store import Rules, Store
+    from graders.batch.store import Order, Rules, Store
     from graders.batch.workers import crew
     from graders.feedback import batch as feedback
     from graders.running.promises import insist
@@ -109,8 +151,8 @@ def batch(
                 found, known = anonymity.hide(found, known, anonymity.Key(key, output))
             named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
             rules = Rules(tuple(name for name in EXERCISES if name in named), attempts, due, late_penalty)
-            strays = [f"{stray.file}: {stray.problem}" for stray in found.strays]
-            store.write_order(rules, known, found.layout, strays)
+            strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
+            store.write_order(Order(rules, known, found.layout, strays))
             todo = deposit(found, rules, store)
         within = replace(grading.setting(isolation), time_limit=float(time_limit))
         if within.isolation:
@@ -118,7 +160,7 @@ def batch(
                 insist(within.isolation)
         with _stopping(console):
             feedback.watch(todo, store, crew(within, jobs), console)
-            _publish(store, references, console)
+            _publish(store, references, console, _wanted(**gradebook))
 
 
 @click.command()
@@ -150,7 +192,10 @@ def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
     "-o", "--output", metavar="FOLDER", type=_folder, help="Write it here; what has names must not go to RESULTS."
 )
 @_references
-def report(results: Path, names: Path | None, output: Path | None, references: Path | None) -> None:
+@_gradebook
+@_column
+@_scale
+def report(results: Path, names: Path | None, output: Path | None, references: Path | None, **gradebook: Any) -> None:
     """Make the gradebooks, the feedback and the report of RESULTS again, with the points entered meanwhile."""
     from graders.batch.anonymity import Key
     from graders.batch.store import Store
@@ -161,7 +206,7 @@ def report(results: Path, names: Path | None, output: Path | None, references: P
         raise click.UsageError("--names needs -o FOLDER, a folder outside of RESULTS")
     key = Key(names, results) if names else None
     with store.locked():
-        _publish(store, references, Console(file=sys.stdout), key, output)
+        _publish(store, references, Console(file=sys.stdout), _wanted(**gradebook), key, output)
 
 
 @contextmanager
@@ -174,13 +219,45 @@ def _stopping(console: Console) -> Iterator[None]:
         sys.exit(EXIT_STOPPED)
 
 
+@click.command()
+@click.argument("exercise", type=click.Choice(EXERCISES))
+@click.argument("archive", type=_file)
+@click.option("--wheel", required=True, type=_file, help="The graders, as made by `make wheel` in a checkout.")
+@click.option("--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["bubblewrap", "none"]),
+    default="bubblewrap",
+    show_default=True,
+    help="Where hand-ins run on Gradescope's machine.",
+)
+def autograder(exercise: str, archive: Path, wheel: Path, constraints: Path, isolation: Any) -> None:
+    """Pack the graders of EXERCISE into ARCHIVE, a zip file to upload to Gradescope as the assignment's autograder."""
+    from graders.gradebooks.autograder import pack
+    from graders.gradebooks.cells import save
+
+    save(pack(exercise, wheel, constraints, isolation), archive)
+    click.echo(f"{archive}: upload it to Gradescope as the autograder of the assignment for {exercise}.")
+
+
+def _wanted(gradebooks: tuple[tuple[str, Path], ...], columns: dict[str, str], scale: bool) -> Wanted:
+    from graders.batch.exports import Wanted
+
+    return Wanted(gradebooks, columns, scale)
+
+
 def _publish(
-    store: Store, references: Path | None, console: Console, names: Key | None = None, to: Path | None = None
+    store: Store,
+    references: Path | None,
+    console: Console,
+    wanted: Wanted | None = None,
+    names: Key | None = None,
+    to: Path | None = None,
 ) -> None:
     """Write everything that is made of the results, and end with a status that says whether all is settled."""
     from graders.batch.publish import publish
     from graders.feedback.batch import summary
 
     with console.status("Writing gradebooks, feedback and the report…"):
-        made = publish(store, references, names, to)
-    sys.exit(0 if summary(made.gradebook, to or store.root, console) else EXIT_UNSETTLED)
+        made, notes = publish(store, to or store.root, references, wanted, names)
+    sys.exit(0 if summary(made.gradebook, notes, to or store.root, console) else EXIT_UNSETTLED)

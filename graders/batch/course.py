@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from graders.answers import Answer, answers_in, read_points, with_points
 from graders.batch.gradebook import Grade, Gradebook, Record, Status, Student
 from graders.batch.roster import Entry
-from graders.batch.store import Rules, Store, Stored
+from graders.batch.store import Order, Rules, Store, Stored
 from graders.batch.tree import natural
 from graders.engine import max_score
 from graders.fixtures.catalog import data_folder
@@ -27,11 +27,11 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Course:
-    """A gradebook, with the written answers that count in it, and files that could not be assigned."""
+    """A gradebook, with the written answers that count in it, and what it was made for."""
 
     gradebook: Gradebook
     answers: tuple[Answer, ...]
-    strays: tuple[str, ...]
+    order: Order
 
 
 def course(store: Store, references: Path | None = None) -> Course:
@@ -40,7 +40,8 @@ def course(store: Store, references: Path | None = None) -> Course:
     The questions of the written answers are those of the assignments; the reference solutions in the folder
     ``references`` add the model answers. Raises :class:`StoreError`, and :class:`PointsError` for a broken file of points.
     """
-    rules, roster, strays = store.order()
+    order = store.order()
+    rules, roster = order.rules, order.roster
     points = store.root / ANSWERS
     marker = _Marker(
         rules,
@@ -62,7 +63,7 @@ def course(store: Store, references: Path | None = None) -> Course:
     marked.sort(key=lambda one: natural(one[0].student.shown.casefold()))
     titles = {name: module_of(name).EXERCISE.title for name in rules.exercises}
     gradebook = Gradebook(titles, tuple(record for record, _ in marked))
-    return Course(gradebook, tuple(answer for _, answers in marked for answer in answers), strays)
+    return Course(gradebook, tuple(answer for _, answers in marked for answer in answers), order)
 
 
 class _Marker:

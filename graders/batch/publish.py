@@ -11,6 +11,7 @@ from typing import Any
 from graders import answers as written
 from graders.batch.anonymity import Key, reveal
 from graders.batch.course import ANSWERS, Course, course
+from graders.batch.exports import Wanted, export
 from graders.batch.gradebook import Record
 from graders.batch.likeness import likenesses
 from graders.batch.store import Store, folder_name
@@ -20,27 +21,30 @@ from graders.feedback.html import student_page
 from graders.feedback.markdown import student_markdown
 
 
-def publish(store: Store, references: Path | None = None, names: Key | None = None, to: Path | None = None) -> Course:
-    """Write all of it into the folder of results; each file beside its place and renamed there.
+def publish(
+    store: Store, to: Path, references: Path | None = None, wanted: Wanted | None = None, names: Key | None = None
+) -> tuple[Course, list[str]]:
+    """Write all of it to a folder, that of the results or another; returns also what the instructor should know of it.
 
-    Or write it to another folder, with the ``names`` that the results do without.
+    With ``names``, in place of the pseudonyms that the results have. Files are written beside their places and renamed.
     """
     made = course(store, references)
     if made.answers:
         written.write(list(made.answers), store.root / ANSWERS)
     if names:
         made = replace(made, gradebook=reveal(made.gradebook, names))
-    to = to or store.root
     to.mkdir(parents=True, exist_ok=True)
     _write(to / "report.html", course_page(made.gradebook, made.answers, likenesses(made.gradebook)))
+    pages = {}
     for record in made.gradebook.records:
         folder = to / "feedback" / folder_name(record.student.id)
         folder.mkdir(parents=True, exist_ok=True)
         shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
-        _write(folder / "feedback.html", student_page(record, made.gradebook.titles, shown))
+        pages[record.student.id] = student_page(record, made.gradebook.titles, shown)
+        _write(folder / "feedback.html", pages[record.student.id])
         _write(folder / "feedback.md", student_markdown(record, made.gradebook.titles))
         _write(folder / "feedback.json", json.dumps(_document(record), indent=1) + "\n")
-    return made
+    return made, export(made.gradebook, pages, made.order.layout, wanted or Wanted(), to)
 
 
 def _document(record: Record) -> dict[str, Any]:

@@ -54,6 +54,16 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What was to be graded: by which rules, for whom, in which layout it came, and what could not be assigned."""
+
+    rules: Rules
+    roster: Roster
+    layout: str
+    strays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stored:
     """An attempt in the folder of results; ``status`` is None until something has become of it.
 
@@ -166,14 +176,14 @@ class Store:
         mine = self._known[stored.student.id, stored.exercise]
         mine[[s.number for s in mine].index(stored.number)] = stored
 
-    def write_order(self, rules: Rules, roster: Roster, layout: str, strays: list[str]) -> None:
-        """Write down by which rules and for whom the batch is graded, and what could not be assigned."""
-        entries = [{**asdict(e), "exempt": sorted(e.exempt)} for e in roster.entries]
-        document = {"rules": asdict(rules), "roster": entries, "layout": layout, "strays": strays}
+    def write_order(self, order: Order) -> None:
+        """Write down by which rules and for whom the batch is graded."""
+        entries = [{**asdict(e), "exempt": sorted(e.exempt)} for e in order.roster.entries]
+        document = {**asdict(order), "roster": entries}
         _write(self.root / "batch.json", {"schema_version": SCHEMA_VERSION, **document})
 
-    def order(self) -> tuple[Rules, Roster, tuple[str, ...]]:
-        """The rules and the roster that were written down, and what could not be assigned."""
+    def order(self) -> Order:
+        """What was written down: the rules, the roster, the layout, and what could not be assigned."""
         try:
             document = json.loads((self.root / "batch.json").read_text(encoding="utf-8"))
         except OSError:
@@ -185,9 +195,10 @@ class Store:
             Entry(Student(**entry["student"]), frozenset(entry["exempt"]), _moment(entry["due"]))
             for entry in document["roster"]
         ]
-        return (
+        return Order(
             Rules(**{**rules, "exercises": tuple(rules["exercises"]), "due": _moment(rules["due"])}),
             Roster(tuple(entries)),
+            document["layout"],
             tuple(document["strays"]),
         )
 

@@ -67,5 +67,6 @@ class Painter:
                     guidance_scale=guidance,
                     output_type="np",
                 )
-                pictures.append((output.images * 255).round().astype(np.uint8))
+                # An adapter of numbers that are not finite paints such pictures
+                pictures.append((np.nan_to_num(output.images) * 255).round().astype(np.uint8))
         return np.concatenate(pictures)

@@ -83,8 +83,11 @@ def _changes(one: Rescored) -> Iterator[Text]:
             yield Text(line, "yellow")
 
 
-def summary(gradebook: Gradebook, results: Path, console: Console) -> bool:
-    """Say what has become of all hand-ins and where to look; True unless the machine kept some from being graded."""
+def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> bool:
+    """Say what has become of all hand-ins, what to know of the files, and where to look.
+
+    True unless the machine kept some from being graded.
+    """
     table = Table("exercise", *(Column(status, justify="right") for status in Status), Column("mean"), box=None)
     for name in gradebook.exercises:
         grades = [record.grades[name] for record in gradebook.records]
@@ -97,6 +100,8 @@ def summary(gradebook: Gradebook, results: Path, console: Console) -> bool:
     console.print(
         f"Open {results / 'report.html'}; each student's feedback is in {results / 'feedback'}.", highlight=False
     )
+    for note in notes:
+        console.print(Text(note, "dim"))
     grades = [grade for record in gradebook.records for grade in record.grades.values()]
     trouble = [grade for grade in grades if grade.status is Status.TROUBLE or faulty(grade)]
     if trouble:

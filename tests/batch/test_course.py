@@ -13,7 +13,7 @@ from graders.batch.course import ANSWERS, course
 from graders.batch.discovery import Attempt, HandIns
 from graders.batch.gradebook import Grade, Status, Student
 from graders.batch.roster import Entry, Roster
-from graders.batch.store import Rules, Store
+from graders.batch.store import Order, Rules, Store
 from graders.result import CheckResult, Outcome, Result
 
 CHECKOUT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ class Results:
         self.store.update(stored.concluded(status, "" if status is Status.GRADED else "It broke."))
 
     def grades(self, *, roster: tuple[Entry, ...] = (), **rules: object) -> dict[str, Grade]:
-        self.store.write_order(Rules(("ex3",), **rules), Roster(roster), "a folder", [])  # type: ignore[arg-type]
+        self.store.write_order(Order(Rules(("ex3",), **rules), Roster(roster), "a folder"))  # type: ignore[arg-type]
         made = course(Store(self.store.root))  # read again, as the next command does
         return {record.student.id: record.grades["ex3"] for record in made.gradebook.records}
 
