@@ -150,7 +150,7 @@ def test_likeness_is_no_verdict(course: Gradebook) -> None:
     ada, grace = (each.student for each in course.records[:2])
     text = shown(
         course_page(
-            course, alike=[Likeness("Same adapter", (ada, grace), "ex3", "All numbers agree.", "19,968 of them")]
+            course, alike=[Likeness("same adapter", (ada, grace), "ex3", "All numbers agree.", "19,968 of them")]
         )
     )
     assert "This is a reason to look, and not a verdict" in text
