@@ -1,0 +1,47 @@
+"""What stands in the cells of a CSV file, and files written so that nobody sees half of one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from graders.running.values import clean
+
+BOM = "\ufeff"
+"""At the beginning of a file it tells Excel that this is UTF-8."""
+_STARTERS = "=+-@＝＋－＠"
+"""A formula begins with one of them; Excel takes the wide ones, too, where people write with wide characters."""
+
+
+def defused(text: str) -> str:
+    """Text that no spreadsheet takes for a formula, not even one that expects other delimiters than there are.
+
+    An apostrophe goes before what would begin one, as spreadsheets do it themselves. Where a spreadsheet that splits at
+    semicolons, tabs or line breaks would begin a cell, inside of the text, it is a space.
+    See https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = re.sub(rf"(?<=[;\t\n])(?=[{re.escape(_STARTERS)}])", " ", text)
+    return "'" + text if text.startswith((*_STARTERS, "\t", "\n")) else text
+
+
+def number(points: float, mark: str = ".") -> str:
+    """Points in at most two decimals, such as 3 or 17.25, with ``mark`` for a decimal point."""
+    return f"{points:.2f}".rstrip("0").rstrip(".").replace(".", mark)
+
+
+def csv_file(rows: Iterable[Iterable[str]], start: str = "") -> bytes:
+    """A CSV file in UTF-8 that begins with ``start``. The cells are written as they are: defuse those from outside."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return clean(start + text.getvalue()).encode()  # half of a character, which UTF-8 cannot hold, becomes "?"
+
+
+def save(content: bytes, path: Path) -> None:
+    """Write a file beside its place and rename it there."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_bytes(content)
+    beside.replace(path)
