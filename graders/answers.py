@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from graders.cells import defused
 from graders.errors import ExplainedError
 from graders.release import without_solutions
 from graders.running.notebook import MAX_BYTES, WRITTEN_ANSWER, has_tag, read
@@ -45,7 +46,7 @@ class Answer:
     @property
     def key(self) -> tuple[str, str, int, str]:
         """What points are given for: an answer that was changed has to be read again."""
-        return self.exercise, _cell(self.hand_in), self.question, _cell(self.answer)
+        return self.exercise, defused(self.hand_in), self.question, defused(self.answer)
 
 
 def collect(graded: Path, references: Path) -> list[Answer]:
@@ -130,11 +131,5 @@ def write(answers: list[Answer], path: Path) -> None:
         for a in answers:
             given = "" if a.points is None else f"{a.points:g}"
             row = (a.exercise, a.hand_in, a.question, a.asked, a.answer, a.guide, f"{a.of:g}", given)
-            writer.writerow([_cell(value) if isinstance(value, str) else value for value in row])
+            writer.writerow([defused(value) if isinstance(value, str) else value for value in row])
     beside.replace(path)
-
-
-def _cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\n")) else text

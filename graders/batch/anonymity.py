@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from graders.batch.discovery import HandIns
-from graders.batch.gradebook import Gradebook, Record, Student
+from graders.batch.gradebook import Student
 from graders.batch.roster import Roster
 from graders.errors import ExplainedError
 
@@ -71,9 +71,3 @@ def hide(found: HandIns, roster: Roster, key: Key) -> tuple[HandIns, Roster]:
     entries = tuple(replace(entry, student=key.pseudonym(entry.student)) for entry in roster.entries)
     key.save()
     return replace(found, attempts=attempts, strays=[]), Roster(entries)
-
-
-def reveal(gradebook: Gradebook, key: Key) -> Gradebook:
-    """The gradebook with the names of those whom the key knows."""
-    records = [Record(key.students.get(r.student.id, r.student), r.grades) for r in gradebook.records]
-    return replace(gradebook, records=tuple(sorted(records, key=lambda record: record.student.shown.casefold())))

@@ -223,7 +223,9 @@ def _stopping(console: Console) -> Iterator[None]:
 @click.argument("exercise", type=click.Choice(EXERCISES))
 @click.argument("archive", type=_file)
 @click.option("--wheel", required=True, type=_file, help="The graders, as made by `make wheel` in a checkout.")
-@click.option("--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install.")
+@click.option(
+    "--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install."
+)
 @click.option(
     "--isolation",
     type=click.Choice(["bubblewrap", "none"]),
@@ -233,8 +235,8 @@ def _stopping(console: Console) -> Iterator[None]:
 )
 def autograder(exercise: str, archive: Path, wheel: Path, constraints: Path, isolation: Any) -> None:
     """Pack the graders of EXERCISE into ARCHIVE, a zip file to upload to Gradescope as the assignment's autograder."""
+    from graders.cells import save
     from graders.gradebooks.autograder import pack
-    from graders.gradebooks.cells import save
 
     save(pack(exercise, wheel, constraints, isolation), archive)
     click.echo(f"{archive}: upload it to Gradescope as the autograder of the assignment for {exercise}.")

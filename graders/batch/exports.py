@@ -11,9 +11,9 @@ from typing import Any
 
 from graders.batch.gradebook import Gradebook, Record, Status, Student
 from graders.batch.store import folder_name
+from graders.cells import save
 from graders.errors import ExplainedError
 from graders.gradebooks import brightspace, canvas, gradescope, junit, moodle, nbgrader, table
-from graders.gradebooks.cells import save
 from graders.gradebooks.merging import Merged
 from graders.gradebooks.sheet import read
 from graders.running.values import one_line

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from graders import answers as written
-from graders.batch.anonymity import Key, reveal
+from graders.batch.anonymity import Key
 from graders.batch.course import ANSWERS, Course, course
 from graders.batch.exports import Wanted, export
 from graders.batch.gradebook import Record
 from graders.batch.likeness import likenesses
 from graders.batch.store import Store, folder_name
+from graders.batch.tree import natural
+from graders.cells import save
 from graders.feedback import exhibits
 from graders.feedback.course import course_page
 from graders.feedback.html import student_page
 from graders.feedback.markdown import student_markdown
+from graders.running.values import clean
 
 
 def publish(
@@ -32,19 +34,29 @@ def publish(
     if made.answers:
         written.write(list(made.answers), store.root / ANSWERS)
     if names:
-        made = replace(made, gradebook=reveal(made.gradebook, names))
+        made = reveal(made, names)
     to.mkdir(parents=True, exist_ok=True)
-    _write(to / "report.html", course_page(made.gradebook, made.answers, likenesses(made.gradebook)))
+    report = course_page(made.gradebook, made.answers, likenesses(made.gradebook))
+    save(clean(report).encode(), to / "report.html")
     pages = {}
     for record in made.gradebook.records:
         folder = to / "feedback" / folder_name(record.student.id)
         folder.mkdir(parents=True, exist_ok=True)
         shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
-        pages[record.student.id] = student_page(record, made.gradebook.titles, shown)
-        _write(folder / "feedback.html", pages[record.student.id])
-        _write(folder / "feedback.md", student_markdown(record, made.gradebook.titles))
-        _write(folder / "feedback.json", json.dumps(_document(record), indent=1) + "\n")
+        page = pages[record.student.id] = clean(student_page(record, made.gradebook.titles, shown))
+        save(page.encode(), folder / "feedback.html")
+        save(clean(student_markdown(record, made.gradebook.titles)).encode(), folder / "feedback.md")
+        save((json.dumps(_document(record), indent=1) + "\n").encode(), folder / "feedback.json")
     return made, export(made.gradebook, pages, made.order.layout, wanted or Wanted(), to)
+
+
+def reveal(made: Course, names: Key) -> Course:
+    """The course with the names, and the ids, of those whom the key knows."""
+    known = names.students
+    records = [Record(known.get(r.student.id, r.student), r.grades) for r in made.gradebook.records]
+    records.sort(key=lambda record: natural(record.student.shown.casefold()))
+    answers = (replace(a, hand_in=known[a.hand_in].id) if a.hand_in in known else a for a in made.answers)
+    return replace(made, gradebook=replace(made.gradebook, records=tuple(records)), answers=tuple(answers))
 
 
 def _document(record: Record) -> dict[str, Any]:
@@ -69,9 +81,3 @@ def _document(record: Record) -> dict[str, Any]:
             for name, grade in record.grades.items()
         },
     }
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.partial")
-    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(beside, path)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graders.batch.gradebook import Gradebook, Student
-from graders.gradebooks.cells import csv_file, number
+from graders.cells import csv_file, number
 from graders.gradebooks.merging import scores
 
 

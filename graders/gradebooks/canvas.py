@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from graders.batch.gradebook import Gradebook, Status, Student
-from graders.gradebooks.cells import number
+from graders.cells import number
 from graders.gradebooks.merging import Merged, fitting, listed, pair, positive, renamed, scores, unplaced
 from graders.gradebooks.sheet import Sheet, SheetError, read, unquoted
 

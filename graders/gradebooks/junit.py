@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from graders.batch.gradebook import Grade, Gradebook, Status, Student
+from graders.cells import number
 from graders.feedback import wording
-from graders.gradebooks.cells import number
 from graders.result import CheckResult, Outcome
 
 _COUNTS = {"failure": "failures", "error": "errors", "skipped": "skipped"}

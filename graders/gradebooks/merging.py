@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from graders.batch.gradebook import Grade, Status, Student
-from graders.gradebooks.cells import number
+from graders.cells import number
 from graders.gradebooks.sheet import SheetError
 from graders.running.values import one_line
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from graders.batch.gradebook import Gradebook, Student
-from graders.gradebooks.cells import number
+from graders.cells import number
 from graders.gradebooks.merging import Merged, fitting, listed, pair, positive, renamed, scores, unplaced
 from graders.gradebooks.sheet import Sheet, SheetError, read
 from graders.running.values import clean, shown

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from graders.batch.gradebook import Grade, Gradebook, Student
-from graders.gradebooks.cells import csv_file, defused
+from graders.cells import csv_file, defused
 
 COLUMNS = (
     "assignment",

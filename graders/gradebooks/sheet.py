@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from graders.cells import BOM
 from graders.errors import ExplainedError
-from graders.gradebooks.cells import BOM
 from graders.running.values import one_line
 
 MAX_BYTES = 50_000_000

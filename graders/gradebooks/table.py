@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graders.batch.gradebook import Grade, Gradebook
+from graders.cells import BOM, csv_file, defused, number
 from graders.feedback import wording
-from graders.gradebooks.cells import BOM, csv_file, defused, number
 
 COLUMNS = ("score", "of", "status", "late", "written")
 """What there is for each exercise, as `ex3_score`: points of how many, what became of it, "yes" if it was late, and the

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from graders.answers import read_points, write
-from graders.batch.anonymity import Key, KeyFileError, hide, reveal
+from graders.batch.anonymity import Key, KeyFileError, hide
 from graders.batch.course import ANSWERS, course
 from graders.batch.discovery import Attempt, HandIns
 from graders.batch.gradebook import Grade, Status, Student
+from graders.batch.publish import reveal
 from graders.batch.roster import Entry, Roster
 from graders.batch.store import Order, Rules, Store
 from graders.result import CheckResult, Outcome, Result
@@ -206,7 +207,8 @@ def test_anonymous(tmp_path: Path) -> None:
     for attempt in hidden.attempts:
         results.hand_in(attempt.student, score=5)
     results.grades(roster=listed.entries)
-    gradebook = reveal(course(results.store).gradebook, Key(tmp_path / "key.csv", tmp_path / "results"))
-    assert [record.student.name for record in gradebook.records] == ["Bob", "Lovelace"]
+    revealed = reveal(course(results.store), Key(tmp_path / "key.csv", tmp_path / "results"))
+    assert [record.student.name for record in revealed.gradebook.records] == ["Bob", "Lovelace"]
+    assert {answer.hand_in for answer in revealed.answers} == {"9", "102"}
     with pytest.raises(KeyFileError):
         Key(tmp_path / "results" / "key.csv", tmp_path / "results")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graders.gradebooks.cells import csv_file, defused, number, save
+from graders.cells import csv_file, defused, number, save
 from tests.gradebooks.courses import HOSTILE
 
 
