@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 # Random hand-ins that `make fuzz` tries on each reader.
 EXAMPLES ?= 2000
 
-.PHONY: demo test fuzz lint release wheel clean
+# Of the generated course that `make bench` grades, straight through and killed on the way.
+HAND_INS ?= 300
+KILLS ?= 10
+
+.PHONY: demo test fuzz bench lint release wheel clean
 
 # A CPU build of torch has a "+cpu" version; where the package index has none, the constraint takes its plain build.
 $(BIN)/grade: pyproject.toml constraints.txt
@@ -22,6 +26,9 @@ test: $(BIN)/grade
 
 fuzz: $(BIN)/grade
 	HYPOTHESIS_PROFILE=campaign FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
+
+bench: $(BIN)/grade
+	$(BIN)/python -m tests.batch.benchmark --hand-ins $(HAND_INS) --kills $(KILLS)
 
 lint: $(BIN)/grade
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -203,6 +204,34 @@ def test_feedback_for_everybody(story: Story) -> None:
     report = (story.batch.results / "report.html").read_text()
     assert "Lovelace, Ada" in report
     assert "Carl <b>" not in report
+
+
+def test_scores_go_into_the_instructors_own_gradebook(story: Story) -> None:
+    """A copy of Canvas's export has everybody's score, EX for who is exempt, and nothing for who handed in nothing."""
+    path = story.batch.place / "canvas.csv"
+    rows = ["Student,ID,SIS Login ID,Section,Exercise 1 (7),Other (8)", "    Points Possible,,,,22,5"]
+    rows += [f"Name {i},{i},,S,,1" for i in (101, 102, 103, 105, 106)]
+    path.write_text("\n".join(rows) + "\n")
+    command = [GRADE, "report", story.batch.results, "--gradebook", path]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (story.batch.results / "gradebooks" / "canvas.csv").open() as file:
+        given = {row["ID"]: row["Exercise 1 (7)"] for row in csv.DictReader(file)}
+    assert given == {"": "22", "101": "20", "102": "0", "103": "0", "105": "", "106": "EX"}
+    assert "1 students have no row there: Dora" in done.stdout
+    made = {path.name for path in (story.batch.results / "gradebooks").iterdir()}
+    assert made == {"canvas.csv", "gradebook.csv", "nbgrader.csv", "junit.xml", "gradescope"}
+
+
+def test_an_unknown_column_is_refused(story: Story) -> None:
+    """Canvas would make a new assignment of it; everything else is written all the same."""
+    path = story.batch.place / "wrong.csv"
+    path.write_text("Student,ID,SIS Login ID,Section,Essay (7)\n    Points Possible,,,,22\nA,101,,S,\n")
+    done = subprocess.run([GRADE, "report", story.batch.results, "--gradebook", path], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Essay" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (story.batch.results / "gradebooks" / "gradebook.csv").is_file()
 
 
 def test_nothing_is_done_twice(story: Story) -> None:
