@@ -142,7 +142,7 @@ def batch(
 
     console = Console(file=sys.stdout)
     store = Store(output)
-    with store.locked():
+    with _at_work(store, console):
         with console.status("Looking at the hand-ins…"):
             found = discover(hand_ins, exercise)
             known = lists.read(roster) if roster else lists.Roster()
@@ -150,17 +150,17 @@ def batch(
             if key:
                 found, known = anonymity.hide(found, known, anonymity.Key(key, output))
             named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
-            rules = Rules(tuple(name for name in EXERCISES if name in named), attempts, due, late_penalty)
+            exercises = tuple(name for name in EXERCISES if name in named)
+            rules = Rules(exercises, attempts, dict.fromkeys(exercises, due) if due else {}, late_penalty)
             strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
-            store.write_order(Order(rules, known, found.layout, strays))
+            store.extend(Order(rules, known, found.layout, strays, anonymous=key is not None))
             todo = deposit(found, rules, store)
         within = replace(grading.setting(isolation), time_limit=float(time_limit))
         if within.isolation:
             with console.status("Putting the sandbox to the test…"):
                 insist(within.isolation)
-        with _stopping(console):
-            feedback.watch(todo, store, crew(within, jobs), console)
-            _publish(store, references, console, _wanted(**gradebook))
+        feedback.watch(todo, store, crew(within, jobs), console)
+        _publish(store, references, console, _wanted(**gradebook))
 
 
 @click.command()
@@ -180,7 +180,7 @@ def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
     console = Console(file=sys.stdout)
     store = Store(results)
     store.order()
-    with store.locked(), _stopping(console):
+    with _at_work(store, console):
         feedback.watch_rescoring(store, crew(Setting(), jobs), console)
         _publish(store, references, console)
 
@@ -205,15 +205,19 @@ def report(results: Path, names: Path | None, output: Path | None, references: P
     if names and (output is None or output.resolve().is_relative_to(results.resolve())):
         raise click.UsageError("--names needs -o FOLDER, a folder outside of RESULTS")
     key = Key(names, results) if names else None
-    with store.locked():
-        _publish(store, references, Console(file=sys.stdout), _wanted(**gradebook), key, output)
+    console = Console(file=sys.stdout)
+    with _at_work(store, console):
+        _publish(store, references, console, _wanted(**gradebook), key, output)
 
 
 @contextmanager
-def _stopping(console: Console) -> Iterator[None]:
-    """Ctrl-C ends what is in flight, and says that nothing else is lost."""
+def _at_work(store: Store, console: Console) -> Iterator[None]:
+    """Keeps others from the results; Ctrl-C and a full disk end what is in flight, and nothing else is lost."""
+    from graders.batch.workers import room
+
     try:
-        yield
+        with store.locked(), room(store.root):
+            yield
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept; the same command goes on from here.")
         sys.exit(EXIT_STOPPED)

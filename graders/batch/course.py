@@ -108,7 +108,7 @@ class _Marker:
         return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
 
     def _attempt(self, entry: Entry, stored: Stored, blank: Grade) -> tuple[Grade, list[Answer]]:
-        due = entry.due or self.rules.due
+        due = entry.due or self.rules.due.get(stored.exercise)
         late = stored.late or bool(due and stored.submitted and stored.submitted > due)
         grade = replace(
             blank,

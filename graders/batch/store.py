@@ -18,9 +18,9 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from graders.batch.gradebook import Status, Student
 from graders.batch.roster import Entry, Roster
 from graders.batch.tree import natural
 from graders.errors import ExplainedError
+from graders.exercise import EXERCISES
 from graders.result import Result, load
 
 SCHEMA_VERSION = 1
@@ -43,13 +44,13 @@ class StoreError(ExplainedError):
 class Rules:
     """The rules of a course.
 
-    ``attempts`` is "last" or "best". Hand-ins are late after ``due``, unless the roster gives a student more time, and
-    ``late_penalty`` is what each day that has begun since then costs, in per cent of an exercise's points.
+    ``attempts`` is "last" or "best". Hand-ins for an exercise are late after it was ``due``, unless the roster gives a
+    student more time, and ``late_penalty`` is what each day that has begun since then costs, in per cent of its points.
     """
 
     exercises: tuple[str, ...]
     attempts: str = "last"
-    due: datetime | None = None
+    due: Mapping[str, datetime] = field(default_factory=dict)
     late_penalty: float = 0.0
 
 
@@ -61,6 +62,7 @@ class Order:
     roster: Roster
     layout: str
     strays: tuple[str, ...] = ()
+    anonymous: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._known: dict[tuple[str, str], list[Stored]] = {}
-        for stored in self._read():
-            self._known.setdefault((stored.student.id, stored.exercise), []).append(stored)
+        self._known = self._read()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,6 +134,7 @@ class Store:
                 raise StoreError(
                     f"Another command is at work in {self.root}.", "Wait for it, or end it with Ctrl-C."
                 ) from None
+            self._known = self._read()  # another command may have changed it until now
             yield
 
     def attempts(self) -> list[Stored]:
@@ -196,13 +197,42 @@ class Store:
             for entry in document["roster"]
         ]
         return Order(
-            Rules(**{**rules, "exercises": tuple(rules["exercises"]), "due": _moment(rules["due"])}),
+            Rules(
+                tuple(rules["exercises"]),
+                rules["attempts"],
+                {name: datetime.fromisoformat(when) for name, when in rules["due"].items()},
+                rules["late_penalty"],
+            ),
             Roster(tuple(entries)),
             document["layout"],
             tuple(document["strays"]),
+            document["anonymous"],
         )
 
-    def _read(self) -> Iterator[Stored]:
+    def extend(self, order: Order) -> None:
+        """Write down what is to be graded, in addition to what was: other exercises, and students of the same roster."""
+        if (self.root / "batch.json").is_file():
+            before = self.order()
+            if before.anonymous != order.anonymous:
+                how = "without names, and would get some" if before.anonymous else "with names"
+                raise StoreError(
+                    f"What is in {self.root} was graded {how}.",
+                    "Grade with --anonymous and the same key, or into another folder."
+                    if before.anonymous
+                    else "Grade without --anonymous, or into another folder.",
+                )
+            names = tuple(name for name in EXERCISES if name in (*before.rules.exercises, *order.rules.exercises))
+            rules = replace(order.rules, exercises=names, due={**before.rules.due, **order.rules.due})
+            order = replace(order, rules=rules, roster=order.roster if order.roster.entries else before.roster)
+        self.write_order(order)
+
+    def _read(self) -> dict[tuple[str, str], list[Stored]]:
+        known: dict[tuple[str, str], list[Stored]] = {}
+        for stored in self._stored():
+            known.setdefault((stored.student.id, stored.exercise), []).append(stored)
+        return known
+
+    def _stored(self) -> Iterator[Stored]:
         paths = self.root.glob("hand-ins/*/*/*/hand-in.json")
         for path in sorted(paths, key=lambda path: natural(str(path))):
             fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

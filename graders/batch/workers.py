@@ -159,26 +159,26 @@ def _follow(parent: int) -> None:
 
 
 def _check(exercise: str, graded: Path) -> None:
-    with _disk(graded):
+    with room(graded):
         check_again(exercise, graded)
 
 
 @contextmanager
-def _disk(graded: Path) -> Iterator[None]:
-    """:class:`DiskFullError` for a disk that is full."""
+def room(folder: Path) -> Iterator[None]:
+    """Within it, :class:`DiskFullError` for a disk that is full."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise DiskFullError(
-            f"The disk is full ({error.filename or graded}).", "Free some space, then run the same command again."
+            f"The disk is full ({error.filename or folder}).", "Free some space, then run the same command again."
         ) from None
 
 
 def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Verdict:
     try:
-        with _disk(graded):
+        with room(graded):
             done = grade_once(exercise, notebook, graded, within=within, again=again)
     except DiskFullError:
         raise

@@ -85,7 +85,7 @@ def test_late(results: Results) -> None:
     results.hand_in(BOB, score=30, days_late=1.5)
     results.hand_in(CARL, score=2, days_late=0.1)
     more_time = Entry(BOB, due=DUE + timedelta(days=2))
-    grades = results.grades(due=DUE, late_penalty=10, roster=(more_time,))
+    grades = results.grades(due={"ex3": DUE}, late_penalty=10, roster=(more_time,))
     of = grades["101"].of
     assert grades["101"].late
     assert grades["101"].penalty == pytest.approx(0.2 * of)
@@ -97,7 +97,7 @@ def test_late(results: Results) -> None:
 def test_late_without_a_time_is_told_and_costs_nothing(results: Results) -> None:
     """Canvas says only that something is late, and takes points off itself."""
     results.hand_in(ADA, score=30, late=True)
-    grade = results.grades(due=DUE, late_penalty=10)["101"]
+    grade = results.grades(due={"ex3": DUE}, late_penalty=10)["101"]
     assert (grade.late, grade.score) == (True, 30)
 
 
@@ -105,7 +105,7 @@ def test_the_best_attempt_is_the_best_with_what_lateness_costs(results: Results)
     """A late attempt with more points may be worth less."""
     results.hand_in(ADA, score=30, days_late=-1)
     results.hand_in(ADA, score=33, days_late=2)
-    assert results.grades(attempts="best", due=DUE, late_penalty=10)["101"].score == 30
+    assert results.grades(attempts="best", due={"ex3": DUE}, late_penalty=10)["101"].score == 30
 
 
 def test_everybody_of_the_roster_is_there(results: Results) -> None:
@@ -153,6 +153,19 @@ def test_points_of_a_person_go_into_the_total(results: Results) -> None:
     write(with_both, file)
     grade = results.grades()["101"]
     assert (grade.written, grade.score, grade.final) == (3.5, 33.5, True)
+
+
+def test_exercises_come_one_after_the_other(results: Results) -> None:
+    """A batch of another exercise into the same folder leaves the first in the gradebook, with its date and the roster."""
+    results.hand_in(ADA, score=30, days_late=1)
+    store = results.store
+    store.extend(Order(Rules(("ex3",), due={"ex3": DUE}), Roster((Entry(BOB),)), "a Canvas zip"))
+    store.extend(Order(Rules(("ex1",), due={"ex1": DUE + timedelta(days=9)}), Roster(), "a folder"))
+    gradebook = course(Store(store.root)).gradebook
+    assert gradebook.exercises == ("ex1", "ex3")
+    given = {r.student.id: {name: (g.status, g.late) for name, g in r.grades.items()} for r in gradebook.records}
+    assert given["101"] == {"ex1": (Status.MISSING, False), "ex3": (Status.GRADED, True)}
+    assert given["102"] == {"ex1": (Status.MISSING, False), "ex3": (Status.MISSING, False)}
 
 
 def test_an_attempt_is_kept_once(results: Results) -> None:
