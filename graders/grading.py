@@ -13,8 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # publishes no types
-
 from graders.again import Again
 from graders.engine import Checked, run_checks
 from graders.errors import ExplainedError
@@ -23,6 +21,7 @@ from graders.fixtures import catalog
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
+from graders.running.memory import machine_memory
 from graders.running.notebook import read as read_notebook
 from graders.running.run import Progress, run
 from graders.running.sandbox import Isolation, Limits
@@ -53,7 +52,7 @@ def setting(isolation: str) -> Setting:
     """
     if isolation == "none":
         return Setting()
-    return Setting(Bubblewrap(), Limits(memory=min(16 << 30, psutil.virtual_memory().total * 3 // 4)))
+    return Setting(Bubblewrap(), Limits(memory=min(16 << 30, machine_memory() * 3 // 4)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil  # type: ignore[import-untyped]  # publishes no types
 import torch
 from pebble import ProcessFuture, ProcessPool
 
@@ -26,6 +25,7 @@ from graders.errors import ExplainedError
 from graders.grading import Setting, cores
 from graders.result import Outcome, Result, load
 from graders.running.archive import ArchiveError
+from graders.running.memory import machine_memory
 from graders.running.notebook import NotebookError
 
 _CHECKS_MEMORY = 2 << 30
@@ -69,7 +69,7 @@ def crew(within: Setting, jobs: int | None = None) -> Crew:
     """Workers for as many ``jobs``, or for as many as this machine has cores, memory and GPU memory for."""
     if jobs is None:
         worker = _CHECKS_MEMORY + 2 * _RUN_MEMORY  # a notebook is run twice, side by side
-        jobs = max(1, min(len(cores()), psutil.virtual_memory().total // worker))
+        jobs = max(1, min(len(cores()), machine_memory() // worker))
         if gpu := _gpu_memory():
             jobs = max(1, min(jobs, gpu // _GPU_MEMORY))
     return Crew(jobs, _shared(within, jobs))
@@ -77,7 +77,7 @@ def crew(within: Setting, jobs: int | None = None) -> Crew:
 
 def _shared(within: Setting, jobs: int) -> Setting:
     """The setting with a worker's share of the memory, so that all together never take more than there is."""
-    memory = (psutil.virtual_memory().total * 7 // 8 // jobs - _CHECKS_MEMORY) // 2
+    memory = (machine_memory() * 7 // 8 // jobs - _CHECKS_MEMORY) // 2
     gpu = _gpu_memory()
     limits = replace(
         within.limits,

@@ -99,6 +99,15 @@ class GpuMemoryWatch(_Watch):
             _kill(holders)
 
 
+def machine_memory() -> int:
+    """Bytes of memory of this machine, or of the container that this is."""
+    limits = [psutil.virtual_memory().total]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2 and v1
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+    return min(limits)
+
+
 def watch_gpu(pid: int, limit: int | None) -> GpuMemoryWatch | None:
     """A watch over the memory of GPUs, where there is a limit and a way to ask."""
     return GpuMemoryWatch(pid, limit) if limit is not None and shutil.which("nvidia-smi") else None
