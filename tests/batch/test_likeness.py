@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from graders.batch.gradebook import Grade, Gradebook, Record, Status, Student
@@ -25,7 +26,7 @@ class Class:
     def __init__(self, root: Path) -> None:
         self.root, self.records = root, []
 
-    def add(self, name: str, seed: int, adapter: str, code: str, scale: float = 1.0) -> None:
+    def add(self, name: str, seed: int, adapter: str, code: str, scale: float = 1.0, shade: int | None = None) -> None:
         graded = self.root / name
         run = graded / "run"
         shutil.copytree(ADAPTERS / adapter, run / "work" / "output" / "rank4")
@@ -33,7 +34,14 @@ class Class:
             file = run / "work" / "output" / "rank4" / "pytorch_lora_weights.safetensors"
             tensors = {key: value * scale for key, value in load_file(file).items()}
             save_file(tensors, file)
-        (run / "evidence" / "variables").mkdir(parents=True)
+        variables = run / "evidence" / "variables"
+        variables.mkdir(parents=True)
+        if shade is not None:
+            (variables / "pictures").mkdir()
+            Image.new("RGB", (8, 8), (shade, 0, 0)).save(variables / "pictures" / "0.png")
+            pictures = {"mapping": [[4, {"list": [{"file": "0.png"}]}]]}
+            record = {"kind": "pictures", "folder": "pictures", "pictures": pictures}
+            (variables / "lora_images.json").write_text(json.dumps(record))
         parameters = repr({"SEED": seed, "RANKS": [4, 16]})
         (run / "request.json").write_text(
             json.dumps({"parameters": parameters, "hand_in": {"lora_images": "pictures"}, "output": "output"})
@@ -74,6 +82,16 @@ def test_same_seed(students: Class) -> None:
     students.add("ada", 1000, "style-rank4-1", "a")
     students.add("bob", 1000, "style-rank4-1", "b")
     assert students.alike("same adapter") == []
+
+
+def test_pictures(students: Class) -> None:
+    """Pictures that are equal though they were painted with different seeds are found; one level of difference is enough."""
+    students.add("ada", 1000, "style-rank4-1", "a", shade=7)
+    students.add("bob", 1001, "style-rank4-2", "b", shade=7)
+    students.add("carl", 1002, "style-rank16-1", "c", shade=8)
+    students.add("dora", 1002, "style-rank16-2", "d", shade=8)
+    (found,) = students.alike("same pictures")
+    assert names(found) == {"ada", "bob"}
 
 
 def test_code(students: Class) -> None:
