@@ -39,6 +39,7 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
     All of them are returned where the best one counts.
     """
     kept: dict[tuple[str, str], list[Stored]] = {}
+    hopeless: set[Stored] = set()
     for attempt in hand_ins.attempts:
         content = b""
         if not attempt.problem:
@@ -47,12 +48,14 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
             except ExplainedError as error:
                 attempt = replace(attempt, problem=error.problem)
         stored = store.deposit(attempt, content)
-        if attempt.problem and stored.status is None:
-            stored = stored.concluded(Status.REFUSED, attempt.problem, "Hand in the notebook itself.")
-            store.update(stored)
+        if attempt.problem:
+            if stored.status is None:
+                stored = stored.concluded(Status.REFUSED, attempt.problem, "Hand in the notebook itself.")
+                store.update(stored)
+            hopeless.add(stored)
         kept.setdefault((attempt.student.id, attempt.exercise), []).append(stored)
     chosen = [attempts if rules.attempts == "best" else attempts[-1:] for attempts in kept.values()]
-    return [stored for attempts in chosen for stored in attempts if stored.notebook.stat().st_size]
+    return [stored for attempts in chosen for stored in attempts if stored not in hopeless]
 
 
 def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished | SetAside]:

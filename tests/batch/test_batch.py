@@ -42,7 +42,7 @@ ROSTER = """id,name,exempt
 
 
 def hand_ins(path: Path) -> Path:
-    """What Canvas would give: one right, one untouched and late, one broken, one whose kernel dies."""
+    """What Canvas would give: one right, one untouched and late, one broken, one empty, one whose kernel dies."""
     solution = (CHECKOUT / "reference_solutions" / "ex1.ipynb").read_bytes()
     dying = nbformat.reads(solution.decode(), 4)
     dying.cells.append(nbformat.v4.new_code_cell("import os\nos._exit(9)"))
@@ -51,6 +51,7 @@ def hand_ins(path: Path) -> Path:
         archive.writestr("evil_LATE_102_2_ex1.ipynb", (CHECKOUT / "assignments" / "ex1.ipynb").read_bytes())
         archive.writestr("carl_103_3_ex1.ipynb", b"hello")
         archive.writestr("dora_104_4_ex1-2.ipynb", nbformat.writes(dying))
+        archive.writestr("empty_107_5_ex1.ipynb", b"")
     return path
 
 
@@ -181,6 +182,7 @@ def test_every_mark_is_right(story: Story) -> None:
         "103": ("refused", 0),
         "105": ("missing", 0),
         "106": ("exempt", None),
+        "107": ("refused", 0),
     }
     assert dying == ("graded", 20)  # what was assigned before the kernel died counts
     assert story.batch.documents()["102"]["late"]
@@ -188,7 +190,7 @@ def test_every_mark_is_right(story: Story) -> None:
 
 def test_it_says_what_happens(story: Story) -> None:
     """It tells the layout, a line for each hand-in, and what was set aside because a worker or a kernel died."""
-    assert "a Canvas zip of submissions: 4 hand-ins of 4 students (4 for ex1)" in story.last.printed
+    assert "a Canvas zip of submissions: 5 hand-ins of 5 students (5 for ex1)" in story.last.printed
     for line in ("ex1 lovelaceada: 20 of 20", "ex1 evil: 0 of 20", "ex1 carl: refused: The file is not valid JSON"):
         assert line in story.last.printed
     assert re.search(r"set aside, to be tried once more alone: The process that graded it died", story.last.printed)
@@ -197,7 +199,7 @@ def test_it_says_what_happens(story: Story) -> None:
 def test_feedback_for_everybody(story: Story) -> None:
     """Each student has an HTML file, a Markdown file and data, whatever became of the hand-in; the report names all."""
     folders = list((story.batch.results / "feedback").iterdir())
-    assert len(folders) == 6
+    assert len(folders) == 7
     for folder in folders:
         assert {path.name for path in folder.iterdir()} == {"feedback.html", "feedback.md", "feedback.json"}
         assert (folder / "feedback.html").stat().st_size < 1_000_000
@@ -218,7 +220,7 @@ def test_scores_go_into_the_instructors_own_gradebook(story: Story) -> None:
     with (story.batch.results / "gradebooks" / "canvas.csv").open() as file:
         given = {row["ID"]: row["Exercise 1 (7)"] for row in csv.DictReader(file)}
     assert given == {"": "22", "101": "20", "102": "0", "103": "0", "105": "", "106": "EX"}
-    assert "1 students have no row there: Dora" in done.stdout
+    assert "2 students have no row there: Dora, empty" in done.stdout
     made = {path.name for path in (story.batch.results / "gradebooks").iterdir()}
     assert made == {"canvas.csv", "gradebook.csv", "nbgrader.csv", "junit.xml", "gradescope"}
 
