@@ -70,7 +70,8 @@ class Batch:
         self.place, self.results = place, place / "results"
         (place / "roster.csv").write_text(ROSTER)
         self.hand_ins = hand_ins(place / "submissions.zip")
-        self.command = [GRADE, "batch", self.hand_ins, "-o", self.results, "--roster", place / "roster.csv"]
+        options = ["-o", self.results, "--roster", place / "roster.csv", "--jobs", "2"]
+        self.command = [GRADE, "batch", self.hand_ins, *options]
 
     def start(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "COLUMNS": "200"}
