@@ -76,7 +76,13 @@ class Batch:
     def start(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "COLUMNS": "200"}
         return subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            self.command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            # What a shell starts in the background ignores Ctrl-C, and so would what these tests start
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def concluded(self) -> int:
@@ -87,9 +93,11 @@ class Batch:
         while not until() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
 
-    def traces(self, process: psutil.Process) -> list[psutil.Process]:
+    def traces(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
         """What was started by a batch, found before it is ended."""
-        return process.children(recursive=True)
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(process.pid).children(recursive=True)
+        return []
 
     def finish(self, process: subprocess.Popen[str]) -> Ran:
         printed, _ = process.communicate(timeout=PATIENCE)
@@ -143,7 +151,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     for worker in _at_work(process)[:1]:
         worker.kill()
     batch.wait(process, lambda: batch.concluded() >= 1)
-    started = batch.traces(psutil.Process(process.pid))
+    started = batch.traces(process)
     process.kill()
     robbed = batch.finish(process)
     end = time.monotonic() + 10
