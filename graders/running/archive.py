@@ -45,7 +45,8 @@ class Archive:
         with _told():
             archive = zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content)
         self._archive = archive
-        self._members = {_name(info): info for info in archive.infolist() if not info.is_dir()}
+        # Not is_dir(), which fails for a name that is empty
+        self._members = {name: info for info in archive.infolist() if (name := _name(info)) and not name.endswith("/")}
         self.files = [name for name in self._members if not hidden(name)]
 
     def read(self, name: str, limit: int) -> bytes:

@@ -85,3 +85,9 @@ def test_bomb(read):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 300_000_000
+
+
+def test_a_member_without_a_name(read):
+    """A member whose name is empty is passed over."""
+    content = packed(("X", b""), ("ex1.ipynb", CONTENT)).replace(b"X", b"\0")
+    assert read(content) == CONTENT
