@@ -97,7 +97,8 @@ def judge(curves: dict[Any, Any], rank: int, steps: int) -> str:
         fail(
             f"The loss rises from {start:.3f} to {end:.3f}.",
             expected="a loss that ends no higher than it began",
-            hint="Lower the learning rate; for LoRA values around 1e-4 to 1e-3 are usual.",
+            hint="Is backward() called on the loss itself, and not on its negative? If so, lower the learning rate; for LoRA "
+            "values around 1e-4 to 1e-3 are usual.",
             misconception="loss-diverged",
         )
     return f"{len(numbers)} finite losses, from {start:.3f} to {end:.3f}"
