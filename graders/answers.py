@@ -11,11 +11,12 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from graders.cells import defused
+from graders.cells import BOM, csv_file, defused
 from graders.errors import ExplainedError
 from graders.release import without_solutions
 from graders.running.notebook import MAX_BYTES, WRITTEN_ANSWER, has_tag, read
 from graders.running.values import shown
+from graders.saving import save
 
 csv.field_size_limit(MAX_BYTES)  # an answer may be as long as a notebook
 COLUMNS = ("exercise", "hand_in", "question", "asked", "answer", "guide", "of", "points")
@@ -122,14 +123,11 @@ def with_points(answers: list[Answer], points: Mapping[tuple[str, str, int, str]
 
 
 def write(answers: list[Answer], path: Path) -> None:
-    """Write a CSV file for a spreadsheet, a row per answer, beside its place and rename it there."""
-    beside = path.with_name(path.name + ".partial")
-    # The mark tells Excel that it is UTF-8; the name of a hand-in may be no text at all.
-    with beside.open("w", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for a in answers:
-            given = "" if a.points is None else f"{a.points:g}"
-            row = (a.exercise, a.hand_in, a.question, a.asked, a.answer, a.guide, f"{a.of:g}", given)
-            writer.writerow([defused(value) if isinstance(value, str) else value for value in row])
-    beside.replace(path)
+    """Write a CSV file for a spreadsheet, a row per answer."""
+    rows: list[tuple[str, ...]] = [COLUMNS]
+    for a in answers:
+        given = "" if a.points is None else f"{a.points:g}"
+        row = (a.exercise, a.hand_in, str(a.question), a.asked, a.answer, a.guide, f"{a.of:g}", given)
+        rows.append(tuple(defused(value) for value in row))
+    # The name of a hand-in may be no text at all
+    save(csv_file(rows, start=BOM, errors="surrogateescape"), path)

@@ -1,4 +1,4 @@
-"""What stands in the cells of a CSV file, and files written so that nobody sees half of one."""
+"""What stands in the cells of a CSV file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from pathlib import Path
-
-from graders.running.values import clean
 
 BOM = "\ufeff"
 """At the beginning of a file it tells Excel that this is UTF-8."""
@@ -33,15 +30,11 @@ def number(points: float, mark: str = ".") -> str:
     return f"{points:.2f}".rstrip("0").rstrip(".").replace(".", mark)
 
 
-def csv_file(rows: Iterable[Iterable[str]], start: str = "") -> bytes:
-    """A CSV file in UTF-8 that begins with ``start``. The cells are written as they are: defuse those from outside."""
+def csv_file(rows: Iterable[Iterable[str]], start: str = "", errors: str = "replace") -> bytes:
+    """A CSV file in UTF-8 that begins with ``start``. The cells are written as they are: defuse those from outside.
+
+    What becomes of half of a character, which UTF-8 cannot hold, is up to ``errors``, as for :meth:`str.encode`.
+    """
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
-    return clean(start + text.getvalue()).encode()  # half of a character, which UTF-8 cannot hold, becomes "?"
-
-
-def save(content: bytes, path: Path) -> None:
-    """Write a file beside its place and rename it there."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_bytes(content)
-    beside.replace(path)
+    return (start + text.getvalue()).encode(errors=errors)

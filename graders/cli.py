@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from graders import options
 from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
@@ -108,13 +109,7 @@ _parameters = click.option(
     help="Run it with this parameter instead.",
 )
 _device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
-_isolation = click.option(
-    "--isolation",
-    type=click.Choice(["none", "bubblewrap"]),
-    default="none",
-    show_default=True,
-    help="Where the notebook's code runs: bubblewrap is a sandbox, for notebooks that are not your own.",
-)
+_isolation = options.isolation("none", "bubblewrap is a sandbox, for notebooks that are not your own.")
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
 
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from graders.saving import save
+
 SCHEMA_VERSION = 1
 
 
@@ -84,11 +86,9 @@ class Result:
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write the JSON beside its place and rename it there, so that no half-written result is ever seen."""
-        beside = path.with_name(path.name + ".partial")
+        """Write the JSON; no half-written result is ever seen."""
         # Half of a character, which UTF-8 cannot hold, is written as JSON's own escape for it.
-        beside.write_text(self.to_json(), encoding="utf-8", errors="backslashreplace")
-        beside.replace(path)
+        save(self.to_json().encode(errors="backslashreplace"), path)
 
 
 def load(path: Path) -> Result:

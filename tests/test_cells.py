@@ -2,11 +2,10 @@
 
 import csv
 import io
-from pathlib import Path
 
 import pytest
 
-from graders.cells import csv_file, defused, number, save
+from graders.cells import csv_file, defused, number
 from tests.gradebooks.courses import HOSTILE
 
 
@@ -36,15 +35,3 @@ def test_numbers_are_short_and_exact() -> None:
         "1234567.5",
     ]
     assert number(7.5, ",") == "7,5"
-
-
-def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
-    """Nothing but the finished file is left, and where it cannot be written the old one stays."""
-    path = tmp_path / "grades.csv"
-    save(b"old", path)
-    save(b"new", path)
-    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("grades.csv", b"new")]
-    (tmp_path / "grades.csv.partial").mkdir()
-    with pytest.raises(OSError, match="partial"):
-        save(b"newest", path)
-    assert path.read_bytes() == b"new"

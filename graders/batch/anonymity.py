@@ -10,7 +10,9 @@ from pathlib import Path
 from graders.batch.discovery import HandIns
 from graders.batch.gradebook import Student
 from graders.batch.roster import Roster
+from graders.cells import csv_file
 from graders.errors import ExplainedError
+from graders.saving import save
 
 _COLUMNS = ("pseudonym", "id", "name", "login", "sis_id", "email")
 
@@ -48,15 +50,10 @@ class Key:
         return Student(pseudonym)
 
     def save(self) -> None:
-        """Write the file beside its place and rename it there; nobody else may read it."""
-        beside = self.path.with_name(f"{self.path.name}.partial")
+        """Write the file; nobody else may read it."""
+        rows = [_COLUMNS, *((p, s.id, s.name, s.login, s.sis_id, s.email) for p, s in self.students.items())]
         try:
-            beside.touch(mode=0o600)
-            with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(_COLUMNS)
-                writer.writerows((p, s.id, s.name, s.login, s.sis_id, s.email) for p, s in self.students.items())
-            beside.replace(self.path)
+            save(csv_file(rows, errors="surrogateescape"), self.path, mode=0o600)
         except OSError as error:
             raise KeyFileError(f"{self.path} cannot be written: {error.strerror}.", "Name another file.") from None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from graders import options
 from graders.exercise import EXERCISES
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ _column = click.option(
     help="To which column of it an exercise (or total) goes.",
 )
 _scale = click.option("--scale", is_flag=True, help="Convert points where a column of it is worth others.")
+_isolation = options.isolation("bubblewrap", "none only on a machine that may be lost.")
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
 EXIT_UNSETTLED, EXIT_STOPPED = 3, 130
 
@@ -78,13 +80,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @click.argument("hand_ins", metavar="HAND-INS", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="RESULTS", type=_folder, help="Where everything is kept.")
 @click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
-@click.option(
-    "--isolation",
-    type=click.Choice(["bubblewrap", "none"]),
-    default="bubblewrap",
-    show_default=True,
-    help="Where the notebooks' code runs; none only on a machine that may be lost.",
-)
+@_isolation
 @_jobs
 @click.option(
     "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
@@ -230,17 +226,11 @@ def _at_work(store: Store, console: Console) -> Iterator[None]:
 @click.option(
     "--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install."
 )
-@click.option(
-    "--isolation",
-    type=click.Choice(["bubblewrap", "none"]),
-    default="bubblewrap",
-    show_default=True,
-    help="Where hand-ins run on Gradescope's machine.",
-)
+@_isolation
 def autograder(exercise: str, archive: Path, wheel: Path, constraints: Path, isolation: Any) -> None:
     """Pack the graders of EXERCISE into ARCHIVE, a zip file to upload to Gradescope as the assignment's autograder."""
-    from graders.cells import save
     from graders.gradebooks.autograder import pack
+    from graders.saving import save
 
     save(pack(exercise, wheel, constraints, isolation), archive)
     click.echo(f"{archive}: upload it to Gradescope as the autograder of the assignment for {exercise}.")

@@ -55,10 +55,9 @@ def course(store: Store, references: Path | None = None) -> Course:
         known = entries.setdefault(entry.student.id, entry)
         attempts.setdefault(known.student.id, []).append(stored)
     for student, mine in attempts.items():
-        if not entries[student].student.name and mine:  # the course system's folders may say more than the roster
-            entries[student] = replace(
-                entries[student], student=replace(entries[student].student, name=mine[-1].student.name)
-            )
+        entry = entries[student]
+        if not entry.student.name and mine:  # the course system's folders may say more than the roster
+            entries[student] = replace(entry, student=replace(entry.student, name=mine[-1].student.name))
     marked = [marker.mark(entries[student], mine) for student, mine in attempts.items()]
     marked.sort(key=lambda one: natural(one[0].student.shown.casefold()))
     titles = {name: module_of(name).EXERCISE.title for name in rules.exercises}

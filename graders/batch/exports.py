@@ -11,12 +11,12 @@ from typing import Any
 
 from graders.batch.gradebook import Gradebook, Record, Status, Student
 from graders.batch.store import folder_name
-from graders.cells import save
 from graders.errors import ExplainedError
 from graders.gradebooks import brightspace, canvas, gradescope, junit, moodle, nbgrader, table
 from graders.gradebooks.merging import Merged
 from graders.gradebooks.sheet import read
 from graders.running.values import one_line
+from graders.saving import save
 
 FOLDER = "gradebooks"
 
@@ -62,12 +62,8 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
             save(gradescope.to_json(document), place / f"{folder_name(record.student.id)}.json")
     if "Moodle" in layout:
         handed_in = [r.student for r in gradebook.records if any(g.attempts and g.file for g in r.grades.values())]
-        # Moodle goes by the number; other underscores than its own would lead it astray
-        folders = {s.id: f"{one_line(s.name, 80).replace('_', ' ')}_{s.id}_assignsubmission_file" for s in handed_in}
-        save(
-            moodle.feedback_zip(folders, {id_: page.encode() for id_, page in pages.items()}),
-            folder / "moodle-feedback.zip",
-        )
+        feedback = {student: page.encode() for student, page in pages.items()}
+        save(moodle.feedback_zip({s.id: moodle.folder(s) for s in handed_in}, feedback), folder / "moodle-feedback.zip")
     for exercise, path in wanted.files:
         merged = _merge(path, exercise, gradebook, wanted)
         save(merged.content, folder / path.name)

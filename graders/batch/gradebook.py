@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +31,11 @@ class Student:
     def shown(self) -> str:
         """What people call them."""
         return self.name or self.id
+
+
+def letters(name: str) -> str:
+    """What is left of a name when it is written otherwise: case, accents composed or not, what is no letter or digit."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 class Status(StrEnum):

@@ -16,11 +16,12 @@ from typing import Any
 from graders.fixtures import catalog
 from graders.grading import Setting, grade, module_of, rescore
 from graders.result import load
+from graders.saving import save
 
 PACKAGE = Path(__file__).parents[1]
 KNOWN = "known.json"
 _LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
-_NO_VERDICT = ("batch", "feedback", "gradebooks", "cli.py", "release.py", "zoo.py")
+_NO_VERDICT = ("batch", "feedback", "gradebooks", "cli.py", "options.py", "release.py", "saving.py", "zoo.py")
 """What of the package no verdict depends on."""
 
 
@@ -58,7 +59,7 @@ def grade_once(
         done = Done.CHECKED
     else:
         return Done.KEPT
-    _write(known, {"ran": ran, "checked": checked, "limits": limits})
+    save(json.dumps({"ran": ran, "checked": checked, "limits": limits}).encode(), known)
     return done
 
 
@@ -67,13 +68,7 @@ def check_again(exercise: str, folder: Path) -> None:
     rescore(exercise, folder)
     known = folder / KNOWN
     if known.is_file():
-        _write(known, json.loads(known.read_text()) | {"checked": graders_key()})
-
-
-def _write(known: Path, document: Mapping[str, Any]) -> None:
-    beside = known.with_name(f"{known.name}.partial")
-    beside.write_text(json.dumps(document))
-    beside.replace(known)
+        save(json.dumps(json.loads(known.read_text()) | {"checked": graders_key()}).encode(), known)
 
 
 def _higher(limits: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:

@@ -15,12 +15,12 @@ from graders.batch.gradebook import Record
 from graders.batch.likeness import likenesses
 from graders.batch.store import Store, folder_name
 from graders.batch.tree import natural
-from graders.cells import save
 from graders.feedback import exhibits
 from graders.feedback.course import course_page
 from graders.feedback.html import student_page
 from graders.feedback.markdown import student_markdown
 from graders.running.values import clean
+from graders.saving import save
 
 
 def publish(

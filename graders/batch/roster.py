@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from graders.batch.gradebook import Student
+from graders.batch.gradebook import Student, letters
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
 from graders.running.values import one_line
-
-MAX_BYTES = 50_000_000
 
 
 class RosterError(ExplainedError):
@@ -54,21 +50,16 @@ class Roster:
 
     def __post_init__(self) -> None:
         for kind in ("name", "email", "sis_id", "login", "id"):  # what says most comes last, and wins
-            keys = [(_same(getattr(entry.student, kind)), entry) for entry in self.entries]
+            keys = [(letters(getattr(entry.student, kind)), entry) for entry in self.entries]
             times = Counter(key for key, _ in keys)  # what two students share tells neither
             self._found.update({key: entry for key, entry in keys if key and times[key] == 1})
 
     def find(self, student: Student) -> Entry | None:
         """The entry of someone who handed in, by id, login, number, e-mail or name."""
         for known in (student.id, student.login, student.sis_id, student.email, student.name):
-            if (key := _same(known)) and (entry := self._found.get(key)):
+            if (key := letters(known)) and (entry := self._found.get(key)):
                 return entry
         return None
-
-
-def _same(text: str) -> str:
-    """What is left of a name when it is written otherwise: case, accents composed or not, what is no letter or digit."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 def read(path: Path) -> Roster:
@@ -78,14 +69,12 @@ def read(path: Path) -> Roster:
     exercises, or is "all"; ``due`` is a date and time, in UTC unless it says otherwise. Raises :class:`RosterError`.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=";" if header.count(";") > header.count(",") else ","))
     except OSError as error:
         raise RosterError(f"The list of students {path} cannot be read: {error.strerror}.", "Check its path.") from None
-    try:
-        text = content.decode("utf-8-sig")
-        dialect = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=dialect))
     except (UnicodeDecodeError, csv.Error):
         raise RosterError(
             f"{path.name} is no CSV file in UTF-8.", "Export it again, or save it as CSV UTF-8."

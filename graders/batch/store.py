@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ from graders.batch.tree import natural
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
 from graders.result import Result, load
+from graders.saving import save
 
 SCHEMA_VERSION = 1
 
@@ -254,7 +254,4 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    beside = path.with_name(f"{path.name}.partial")
-    text = json.dumps(document, indent=1, ensure_ascii=True, default=datetime.isoformat)
-    beside.write_text(text + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    save((json.dumps(document, indent=1, default=datetime.isoformat) + "\n").encode(), path)

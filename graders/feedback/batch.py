@@ -39,8 +39,7 @@ def recognised(found: HandIns, console: Console) -> None:
 def watch(todo: Sequence[Stored], store: Store, crew: Crew, console: Console) -> None:
     """Grade, and show how far it has come."""
     expected = _Expected(todo, crew.jobs)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress:
+    with _progress(console) as progress:
         task = progress.add_task("graded", total=len(todo), left=expected.left())
         for event in grade(todo, store, crew):
             if isinstance(event, SetAside):
@@ -56,15 +55,19 @@ def watch_rescoring(store: Store, crew: Crew, console: Console) -> None:
     """Check all stored runs again, and show whose points changed, by which checks."""
     total = sum(stored.status is Status.GRADED for stored in store.attempts())
     changed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("checked", total=total)
+    with _progress(console) as progress:
+        task = progress.add_task("checked", total=total, left="")
         for one in rescore(store, crew):
             for line in _changes(one):
                 progress.console.print(line)
                 changed += 1
             progress.update(task, advance=1)
     console.print(f"{_counted(total, 'run')} checked again; {_counted(changed, 'change')} of points.")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("{task.fields[left]}"), console=console)
 
 
 def _changes(one: Rescored) -> Iterator[Text]:

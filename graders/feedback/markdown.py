@@ -11,7 +11,6 @@ from graders.result import CheckResult, Outcome
 
 # An underscore between letters is no markup, and W_Q is easier to read than W\\_Q.
 _SPECIAL = re.compile(r"[\\`*{}\[\]<>#&!|~$^=]|(?<![^\W_])_|_(?![^\W_])")
-_CODE = re.compile(r"`([^`\n]+)`")
 _BREAK = r"\s`'\"(),;<>"
 _WORD = rf"(?:\(\)|[^{_BREAK}])*"
 # It begins where a word does, so that a long word is looked through once and not from each of its letters.
@@ -28,7 +27,7 @@ def student_markdown(record: Record, titles: Mapping[str, str]) -> str:
 def text(said: str) -> str:
     """Text of any kind on one line, in which nothing is markup: what stands between backticks is code, as links are."""
     line = " ".join(wording.visible(said).split())
-    parts = _CODE.split(line)
+    parts = wording.CODE.split(line)
     made = "".join(code(part) if i % 2 else _without_links(part) for i, part in enumerate(parts))
     return re.sub(r"^(\d*)([-+:.)])", r"\1\\\2", made)  # which would begin a list
 

@@ -10,13 +10,12 @@ from markupsafe import Markup, escape
 
 from graders.feedback import wording
 
-_CODE = re.compile(r"`([^`\n]+)`")
 _BOLD = re.compile(r"\*\*([^*`]+|[^*]*`[^`]*`[^*]*)\*\*")
 
 
 def prose(text: str) -> Markup:
     """Text with what stands between backticks as code; anything else in it stays text."""
-    parts = _CODE.split(wording.visible(text))
+    parts = wording.CODE.split(wording.visible(text))
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )

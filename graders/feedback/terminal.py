@@ -60,4 +60,4 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
     colour = "green" if result.score == result.max_score else "yellow"
     console.print(Text(f"Score: {result.score:g} of {result.max_score:g}", f"bold {colour}"))
     if any(check.outcome is Outcome.AWAITING_REVIEW for check in result.checks):
-        console.print(Text("The written answers are read by a person and are not part of this score.", "dim"))
+        console.print(Text(wording.WRITTEN_ANSWERS, "dim"))

@@ -55,6 +55,11 @@ STATUSES = {
 }
 """What a student is told of an exercise, in few words and, where there is no result, in full."""
 
+WRITTEN_ANSWERS = "The written answers are read by a person and are not part of this score."
+GRADER_FAULT = "A grader failed at a check. That costs no points, and your instructor will look at it."
+CODE = re.compile(r"`([^`\n]+)`")
+"""What is code in a text of ours."""
+
 JOINERS = "\u200c\u200d"
 """They are invisible, and part of how Persian and several Indian languages are spelt; and of emoji."""
 _LABELS = ("found", "expected", "known as", "why", "next")
@@ -200,7 +205,7 @@ def remarks(grade: Grade) -> Iterator[str]:
     if grade.note and grade.status in (Status.REFUSED, Status.MISSING):
         yield grade.note
     if faulty(grade):
-        yield "A grader failed at a check. That costs no points, and your instructor will look at it."
+        yield GRADER_FAULT
 
 
 def moment(grade: Grade) -> str:

@@ -17,13 +17,13 @@ from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 from graders.batch.layouts import exercises_named
-from graders.cells import save
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
 from graders.gradebooks.gradescope import refused, results, to_json, trouble
 from graders.result import load
 from graders.running.notebook import read as read_notebook
 from graders.running.values import one_line
+from graders.saving import save
 
 ROOT = "AUTOGRADER_ROOT"
 """The environment variable that names another folder than ``/autograder``."""

@@ -31,9 +31,9 @@ def results(
     if max_written and written is not None:
         tests.append({"name": "Written answers", "score": written, "max_score": max_written})
     elif max_written or any(check.outcome is Outcome.AWAITING_REVIEW for check in result.checks):
-        said.append("The written answers are read by a person and are not part of this score.")
+        said.append(wording.WRITTEN_ANSWERS)
     if any(check.outcome is Outcome.GRADER_FAULT for check in result.checks):
-        said.append("A grader failed at a check. That costs no points, and your instructor will look at it.")
+        said.append(wording.GRADER_FAULT)
     score = round(result.score + (written or 0.0), 2)
     seconds = {"execution_time": round(result.run["seconds"])}
     return _document("\n".join(filter(None, said)), visibility) | {"score": score, "tests": tests} | seconds

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from graders.batch.gradebook import Grade, Status, Student
+from graders.batch.gradebook import Grade, Status, Student, letters
 from graders.cells import number
 from graders.gradebooks.sheet import SheetError
 from graders.running.values import one_line
@@ -92,13 +91,8 @@ def _keys(kind: str, student: Student) -> Iterator[str]:
         keys = {text.strip().casefold()}
     else:
         last, _, first = text.partition(",")
-        keys = {_letters(text), _letters(first + last)}
+        keys = {letters(text), letters(first + last)}
     return filter(None, keys)
-
-
-def _letters(name: str) -> str:
-    """What is left of a name when it is written otherwise: case, accents composed or not, what is no letter or digit."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def scores(grades: Sequence[Grade]) -> tuple[float, float] | None:

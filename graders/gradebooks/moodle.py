@@ -16,7 +16,7 @@ from graders.batch.gradebook import Gradebook, Student
 from graders.cells import number
 from graders.gradebooks.merging import Merged, fitting, listed, pair, positive, renamed, scores, unplaced
 from graders.gradebooks.sheet import Sheet, SheetError, read
-from graders.running.values import clean, shown
+from graders.running.values import clean, one_line, shown
 
 HEADERS = {
     "Grade": "Last modified (grade)",
@@ -111,6 +111,11 @@ def _worth(sheet: Sheet, column: int, lines: list[int]) -> float:
             "Grade the assignment in points, not by a scale; download the worksheet again, and leave its columns as they are.",
         )
     return points
+
+
+def folder(student: Student) -> str:
+    """What Moodle calls a student's folder; it goes by the number, and other underscores than its own lead it astray."""
+    return f"{one_line(student.name, 80).replace('_', ' ')}_{student.id}_assignsubmission_file"
 
 
 def feedback_zip(folders: Mapping[str, str], pages: Mapping[str, bytes]) -> bytes:

@@ -25,6 +25,7 @@ from graders.running import files, notebook, values
 from graders.running.evidence import MAX_JSON, Evidence
 from graders.running.report import RunError, RunReport, read_report
 from graders.running.sandbox import WRITABLE, Isolation, Limits, NoIsolation, Program, Usage, output_of
+from graders.saving import save
 
 START_LIMIT = 120.0
 """Seconds within which the kernel has to be ready."""
@@ -103,7 +104,7 @@ def run(
     if not watch.ready:
         raise watch.launch_error()
     report = _report(run_folder, program.process.returncode == 0, timed_out, watch, usage)
-    _write_json(run_folder / "run.json", asdict(report))
+    save(json.dumps(asdict(report), indent=1).encode(), run_folder / "run.json")
     return Evidence(run_folder)
 
 
@@ -130,13 +131,7 @@ def _lay_out(run_folder: Path, content: bytes, request: dict[str, Any]) -> None:
     (run_folder / "evidence" / "variables").mkdir()
     (run_folder / "work" / request["output"]).mkdir(parents=True, exist_ok=True)
     (run_folder / "notebook.ipynb").write_bytes(content)
-    _write_json(run_folder / "request.json", request)
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    os.replace(part, path)
+    save(json.dumps(request, indent=1).encode(), run_folder / "request.json")
 
 
 def _report(run_folder: Path, finished: bool, timed_out: bool, watch: _Watch, usage: Usage) -> RunReport:

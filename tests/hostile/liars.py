@@ -102,8 +102,7 @@ cross_attention_layers, lora_param_counts, lora_fraction = [Text("to_q")] * 64, 
     ),
     Case(
         "records by hand, results and reports in every folder",
-        FORGE
-        + "forge()\nclaim('.', '..', OUTPUT_DIR, '../evidence', '../evidence/variables', '../..', '/grade/work/.grade')",
+        FORGE + "forge()\nclaim('.', '..', OUTPUT_DIR, '../evidence', '../evidence/variables', '../..')",
         afterwards=claims_changed_nothing,
     ),
     Case("another collector in the collector's place", FORGE + REPLACE, afterwards=claims_changed_nothing),
