@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from graders.again import Again
+from graders.checks.causes import Cause
 from graders.checks.inspection import Inspection
 from graders.checks.layer_names import LayerNames, read_names
 from graders.checks.lora_counts import (
     RANKS,
     UNEXPLAINED,
-    Cause,
     as_number,
     by_rank,
     explain_total,
@@ -19,6 +19,7 @@ from graders.checks.lora_counts import (
     plain,
     unless_mixed_up,
 )
+from graders.checks.review import await_person
 from graders.engine import CheckFailed, NotReached, Verdict, fail
 from graders.errors import HandInError
 from graders.exercise import Exercise, HandIn
@@ -96,7 +97,7 @@ def test_lora_param_counts(inspection: Inspection, verdict: Verdict) -> None:
                 if cause is None and all(told.get(other) == told[rank] for other in RANKS):
                     cause = Cause("Both ranks have the same number.", "rank-independent")
                 fail(
-                    f"{plain(count)} parameter{'s' if count != 1 else ''}. {cause.said if cause else UNEXPLAINED}",
+                    f"{plain(count)} parameter{'s' if count != 1 else ''}. {cause.words if cause else UNEXPLAINED}",
                     expected="the parameters of A and of B, summed over every layer that was asked for",
                     hint=cause.hint
                     if cause and cause.hint
@@ -150,7 +151,7 @@ def test_unet_param_count(inspection: Inspection, verdict: Verdict) -> None:
     if told != inspection.architecture.parameters:
         cause = explain_total(told, inspection.architecture)
         fail(
-            f"{plain(told)} parameters. {cause.said if cause else UNEXPLAINED}",
+            f"{plain(told)} parameters. {cause.words if cause else UNEXPLAINED}",
             expected="the exact number of parameters of the U-Net as it was built, trainable or not",
             hint="Every tensor in unet.parameters() counts with all the numbers that it holds. Count before an adapter is added.",
             misconception=cause.misconception if cause else None,
@@ -180,7 +181,7 @@ def test_lora_fraction(inspection: Inspection, verdict: Verdict) -> None:
             else:
                 cause = unless_mixed_up(inspection.explain_fraction(fraction, rank), told)
                 fail(
-                    f"{fraction:.6g}. {cause.said if cause else 'That is not the quotient of the two numbers.'}",
+                    f"{fraction:.6g}. {cause.words if cause else 'That is not the quotient of the two numbers.'}",
                     expected="LoRA parameters of this rank / parameters of the U-Net, to three digits or more",
                     hint=cause.hint
                     if cause and cause.hint
@@ -208,6 +209,4 @@ def test_written_answers(hand_in: HandIn, verdict: Verdict) -> None:
 
     Your instructor reads it; no program does.
     """
-    count = len(hand_in.evidence.written_answers)
-    verdict.found(f"{count} written answer{'' if count == 1 else 's'}, kept for your instructor")
-    verdict.await_review()
+    await_person(hand_in, verdict)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """What was recognised, in words that continue a sentence, the misconception that it is known as, if it is one, and what
-    to look at next."""
+    """What was recognised, in words, the misconception that it is known as, if it is one, and what to look at next."""
 
     words: str
     misconception: str | None = None

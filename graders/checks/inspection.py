@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from graders.checks.architecture import Architecture
+from graders.checks.causes import Cause
 from graders.checks.layer_names import LayerNames, read_names
 from graders.checks.lora_counts import (
     RANKS,
-    Cause,
     LoraCounts,
     as_number,
     explain_fraction,

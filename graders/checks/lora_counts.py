@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from graders.checks.architecture import MID_BLOCK, Architecture, Layer, Projection, projection_of
+from graders.checks.causes import Cause
 from graders.checks.layer_names import LayerNames
 from graders.checks.layers import Kind
 from graders.checks.tables import number
@@ -20,15 +21,6 @@ FRACTION_TOLERANCE = 0.005
 """Rounding to three significant digits changes a number by at most 0.5 %. Leaving out the smallest of Stable Diffusion
 1.5's layers changes the fraction by 0.64 %. Rounding to two digits can change it by 5 %, as much as leaving out a whole
 block, so a fraction with two digits is right only if it is the right one's rounding."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a number is what it is: a sentence, the misconception behind it if it has a name, and what to do."""
-
-    said: str
-    misconception: str | None = None
-    hint: str = ""
 
 
 UNEXPLAINED = "That is not right, and it comes from no known mistake."
@@ -92,7 +84,7 @@ def unless_mixed_up(cause: Cause | None, told: Mapping[Any, Any]) -> Cause | Non
     alike = all(told.get(rank) == told.get(RANKS[0]) for rank in RANKS)
     if cause and cause.misconception == "rank-independent" and not alike:
         return Cause(
-            cause.said, hint="Which number belongs to which rank? Print the ranks beside what you hand in for them."
+            cause.words, hint="Which number belongs to which rank? Print the ranks beside what you hand in for them."
         )
     return cause
 

@@ -96,7 +96,7 @@ def test_wrong_totals() -> None:
     right = architecture().parameters
     assert explain_total(right + 397_824, architecture()).misconception == "adapter-counted"  # type: ignore[union-attr]
     for told, word in [(0, "gradient"), (686, "tensors"), (4 * right, "bytes"), (860, "rounded"), (397_824, "adapter")]:
-        assert word in explain_total(told, architecture()).said  # type: ignore[union-attr]
+        assert word in explain_total(told, architecture()).words  # type: ignore[union-attr]
     assert explain_total(12_345.0, architecture()) is None
 
 
