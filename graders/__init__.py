@@ -1,5 +1,24 @@
 """Automated grading of LoRA fine-tuning exercises for Stable Diffusion."""
 
+from typing import Any
+
 from graders.api import style_similarity
 
-__all__ = ["style_similarity"]
+EXERCISES = ("ex1", "ex2", "ex3", "ex4")
+"""The exercises, each with a grader module of its name."""
+
+__all__ = ["EXERCISES", "load_ipython_extension", "style_similarity", "unload_ipython_extension"]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext graders`: adds the magic `%grade` to a notebook."""
+    from graders.live.magic import load  # `import graders` must stay fast
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext graders`."""
+    from graders.live.magic import unload
+
+    unload(shell)

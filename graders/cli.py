@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from graders import options
+from graders import EXERCISES, options
 from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
-from graders.exercise import EXERCISES
 from graders.fixtures.commands import fixtures
 from graders.result import Result
 from graders.running.values import one_line

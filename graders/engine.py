@@ -12,7 +12,7 @@ import inspect
 import io
 import os
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,12 +140,14 @@ class _Plugin:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "points(n): what the check is worth")
         config.addinivalue_line("markers", "needs(*checks): the checks without which this one makes no sense")
+        config.addinivalue_line("markers", "sees(*checks): others whose outcomes it takes into account")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._again is None:  # there is no second run, or this is it
             items[:] = [item for item in items if "again" not in getattr(item, "fixturenames", ())]
         if self._only:
-            items[:] = [item for item in items if _id(item) in self._only]
+            wanted = _with_needs({_id(item): item for item in items}, self._only)
+            items[:] = [item for item in items if _id(item) in wanted]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         needs = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
@@ -201,12 +203,26 @@ class _Plugin:
             outcome = Outcome.AWAITING_REVIEW if verdict.reviewed_by_person else Outcome.PASSED
         verdict.ended = outcome
         score = round(points * (1 - (len(failures) + len(blocked)) / len(parts)), 2)
-        self.checks.append(CheckResult(_id(item), title, outcome, score, points, why=why, **result))
+        if not self._only or _id(item) in self._only:
+            self.checks.append(CheckResult(_id(item), title, outcome, score, points, why=why, **result))
 
     @staticmethod
     def _title_of(item: pytest.Item, check: str) -> str:
         module: Any = item.getparent(pytest.Module)
         return _title_and_why(getattr(module.obj, f"test_{check}"))[0]
+
+
+def _with_needs(items: Mapping[str, pytest.Item], only: Collection[str]) -> set[str]:
+    """The checks ``only``, and all that has to be checked before them."""
+    wanted, more = set[str](), set(only)
+    while more:
+        name = more.pop()
+        wanted.add(name)
+        if "again" in getattr(items[name], "fixturenames", ()):  # it compares all of them
+            return set(items)
+        marks = [*items[name].iter_markers("needs"), *items[name].iter_markers("sees")]
+        more |= {other for mark in marks for other in mark.args if other in items} - wanted
+    return wanted
 
 
 def _id(item: pytest.Item) -> str:
@@ -232,8 +248,21 @@ class Checked:
 
 def max_score(module: ModuleType) -> float:
     """The points that can be had in a grader module, as its markers say."""
-    marks = [mark for check in vars(module).values() for mark in getattr(check, "pytestmark", ()) if callable(check)]
+    marks = [mark for check in _checks(module).values() for mark in getattr(check, "pytestmark", ())]
     return float(sum(mark.args[0] for mark in marks if mark.name == "points"))
+
+
+def titles(module: ModuleType, fixture: str = "") -> dict[str, str]:
+    """The titles of the checks of a grader module by their ids: of all, or of those that ask for a fixture."""
+    return {
+        name: _title_and_why(check)[0]
+        for name, check in _checks(module).items()
+        if not fixture or fixture in inspect.signature(check).parameters
+    }
+
+
+def _checks(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return {name.removeprefix("test_"): check for name, check in vars(module).items() if name.startswith("test_")}
 
 
 def run_checks(
@@ -244,7 +273,7 @@ def run_checks(
     again: Any = None,
     only: Collection[str] = (),
 ) -> Checked:
-    """Run the checks of a grader module on a hand-in, or ``only`` some of them.
+    """Run the checks of a grader module on a hand-in, or ``only`` some of them and what those need.
 
     ``again`` is what checks see of a second run; those that ask for it are left out where there is none.
 

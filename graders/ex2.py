@@ -408,6 +408,7 @@ def test_loss_in_graph(step: TrainingStep, verdict: Verdict) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.sees("prediction")
 def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
     """After the first backward, the gradient of every A is exactly zero, and that of every B is not
 
@@ -426,6 +427,7 @@ def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
 
 @pytest.mark.points(1)
 @pytest.mark.needs("gradients")
+@pytest.mark.sees("prediction")
 def test_gradients_recomputed(step: TrainingStep, verdict: Verdict) -> None:
     """The gradients of B are those that the grader computes
 

@@ -11,9 +11,6 @@ import numpy as np
 from graders.errors import HandInError
 from graders.running.evidence import Evidence
 
-EXERCISES = ("ex1", "ex2", "ex3", "ex4")
-"""The exercises, each with a grader module of its name."""
-
 MAX_ASPECT = 8
 """No pipeline paints longer pictures, and the judge, which scales the shorter side, would need gigabytes for them."""
 

@@ -6,17 +6,18 @@ import hashlib
 import importlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graders import EXERCISES
 from graders.again import Again
-from graders.engine import Checked, run_checks
+from graders.engine import Checked, run_checks, titles
 from graders.errors import ExplainedError
-from graders.exercise import EXERCISES, Exercise, HandIn
+from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
@@ -95,11 +96,13 @@ def execute(
     watcher: Watcher | None = None,
     other: int | None = None,
     within: Setting | None = None,
+    twice: bool = True,
 ) -> HandIn:
     """Run a notebook on the grading fixtures and return what it left behind in ``folder / "run"``.
 
-    Where the exercise has other parameters, it is run with those as well, in ``folder / "again"``: with the set number
-    ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets the same one.
+    Where the exercise has other parameters, it is run with those as well, unless not ``twice``, in ``folder / "again"``:
+    with the set number ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets
+    the same one.
     """
     exercise: Exercise = module_of(name).EXERCISE
     if not (catalog.ROOT / "manifest.json").is_file():
@@ -109,7 +112,7 @@ def execute(
         )
     given = {**exercise.parameters, **_own_seed(exercise, notebook), **parameters}
     runs = {"run": given}
-    if exercise.others:
+    if exercise.others and twice:
         if other is None:
             other = hashlib.sha256(notebook.read_bytes()).digest()[0]
         runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
@@ -131,7 +134,7 @@ def execute(
             limits=within.limits,
             isolation=within.isolation,
             environment=environment,
-            readable=sorted(set(_named_files(list(runs[place].values())))),
+            readable=sorted(set(named_files(list(runs[place].values())))),
         )
         return HandIn(evidence, runs[place])
 
@@ -154,13 +157,13 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def _named_files(value: Any) -> Iterator[Path]:
+def named_files(value: Any) -> Iterator[Path]:
     """The files and folders that a parameter names."""
     if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
         yield Path(value)
     elif isinstance(value, list | tuple | dict):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _named_files(item)
+            yield from named_files(item)
 
 
 def _on_cpu(device: str) -> bool:
@@ -168,8 +171,10 @@ def _on_cpu(device: str) -> bool:
     return device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None)
 
 
-def check(name: str, hand_in: HandIn, watcher: Watcher | None = None) -> tuple[Result, tuple[str, ...]]:
-    """Check what a run left behind; returns the result and the log of grader faults."""
+def check(
+    name: str, hand_in: HandIn, watcher: Watcher | None = None, only: Collection[str] = ()
+) -> tuple[Result, tuple[str, ...]]:
+    """Check what a run left behind, or ``only`` some of it; returns the result and the log of grader faults."""
     module = module_of(name)
     assert module.__file__ is not None
     path = Path(module.__file__)
@@ -179,7 +184,7 @@ def check(name: str, hand_in: HandIn, watcher: Watcher | None = None) -> tuple[R
     if hand_in.again:
         second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again)
         again, faults = _again(hand_in, hand_in.again, second), second.faults
-    checked = run_checks(path, hand_in, on_check, again=again)
+    checked = run_checks(path, hand_in, on_check, again=again, only=only)
     return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
 
 
@@ -198,16 +203,19 @@ def grade(
     watcher: Watcher | None = None,
     other: int | None = None,
     within: Setting | None = None,
+    only: Collection[str] = (),
 ) -> Result:
     """Run and check a notebook; ``folder`` keeps the runs, the result and the log of faults.
 
-    What it held before is kept until then, so that what cannot be graded, or is interrupted, costs nothing.
+    With ``only`` some checks, there is no second run unless they look at it. What ``folder`` held before is kept until then,
+    so that what cannot be graded, or is interrupted, costs nothing.
     """
     read_notebook(notebook)
     beside = folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
     shutil.rmtree(beside, ignore_errors=True)
-    hand_in = execute(name, notebook, beside, parameters or {}, watcher, other, within)
-    result = _conclude(name, hand_in, beside, watcher)
+    twice = not only or bool({*only} & {*titles(module_of(name), "again")})
+    hand_in = execute(name, notebook, beside, parameters or {}, watcher, other, within, twice)
+    result = _conclude(name, hand_in, beside, watcher, only)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
     return result
@@ -222,11 +230,16 @@ def rescore(name: str, folder: Path, watcher: Watcher | None = None) -> Result:
     return _conclude(name, HandIn(first.evidence, first.parameters, *others), folder, watcher)
 
 
-def _conclude(name: str, hand_in: HandIn, folder: Path, watcher: Watcher | None) -> Result:
-    result, faults = check(name, hand_in, watcher)
+def _conclude(name: str, hand_in: HandIn, folder: Path, watcher: Watcher | None, only: Collection[str] = ()) -> Result:
+    result, faults = check(name, hand_in, watcher, only)
+    keep(result, faults, folder)
+    return result
+
+
+def keep(result: Result, faults: Sequence[str], folder: Path) -> None:
+    """Write the result and, if there are any, the log of grader faults."""
     result.save(folder / "result.json")
     log = folder / "grader-faults.log"
     log.unlink(missing_ok=True)
     if faults:
         log.write_text("\n".join(faults), encoding="utf-8")
-    return result

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from graders import options
-from graders.exercise import EXERCISES
+from graders import EXERCISES, options
 
 if TYPE_CHECKING:
     from graders.batch.anonymity import Key

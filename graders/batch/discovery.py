@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from graders import EXERCISES
 from graders.batch.gradebook import Student
 from graders.batch.layouts import LAYOUTS, Piece, exercises_named, named_student
 from graders.batch.tree import Tree, tree
 from graders.errors import ExplainedError
-from graders.exercise import EXERCISES
 from graders.grading import module_of
 from graders.running.archive import Archive, ArchiveError
 from graders.running.notebook import MAX_BYTES

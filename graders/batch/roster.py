@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from graders import EXERCISES
 from graders.batch.gradebook import Student, letters
 from graders.errors import ExplainedError
-from graders.exercise import EXERCISES
 from graders.running.values import one_line
 
 

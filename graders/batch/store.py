@@ -24,12 +24,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from graders import EXERCISES
 from graders.batch.discovery import Attempt
 from graders.batch.gradebook import Status, Student
 from graders.batch.roster import Entry, Roster
 from graders.batch.tree import natural
 from graders.errors import ExplainedError
-from graders.exercise import EXERCISES
 from graders.result import Result, load
 from graders.saving import save
 

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
+from graders import EXERCISES
 from graders.batch.layouts import exercises_named
 from graders.errors import ExplainedError
-from graders.exercise import EXERCISES
 from graders.gradebooks.gradescope import refused, results, to_json, trouble
 from graders.result import load
 from graders.running.notebook import read as read_notebook

@@ -92,7 +92,7 @@ class Collector:
                     self.costs[name] = (time.monotonic(), time.monotonic() - started)
             if final or self._due(""):
                 started = time.monotonic()
-                session = json.dumps({"device": _device(), "lora_configs": _lora_configs()}, allow_nan=False)
+                session = json.dumps({"device": device(), "lora_configs": _lora_configs()}, allow_nan=False)
                 self._write("session.json", [session.encode()])
                 self.costs[""] = (time.monotonic(), time.monotonic() - started)
 
@@ -380,7 +380,7 @@ def _png(width: int, height: int, pixels: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 3)) + chunk(b"IEND", b"")
 
 
-def _device() -> str:
+def device() -> Any:
     """``cuda`` once PyTorch has touched a GPU, else ``cpu``."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return "cuda" if cuda is not None and cuda.is_initialized() else "cpu"
@@ -390,7 +390,7 @@ _FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
 _built: list[dict[str, Any]] = []
 
 
-def _watch_lora_configs() -> None:
+def watch_lora_configs() -> None:
     """From the cell after the one that imports peft on, note every LoRA configuration that is made.
 
     A configuration is often gone when its cell ends, and with it the α that an adapter was trained with.
@@ -430,5 +430,5 @@ def prepare(spec: Mapping[str, str], folder: str) -> None:
 
 def collect(final: bool) -> None:
     """Collect from the namespace of the caller, which is the notebook's."""
-    _watch_lora_configs()
+    watch_lora_configs()
     _collector.collect(sys._getframe(1).f_globals, final)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from graders.exercise import EXERCISES
+from graders import EXERCISES
 from graders.misconceptions import MISCONCEPTIONS
 from graders.zoo import Graded, Keeper, Submission, load
 
