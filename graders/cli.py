@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from graders import EXERCISES, options
+from graders import EXERCISES, own
 from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
+from graders.feedback import terminal
 from graders.fixtures.commands import fixtures
-from graders.result import Result
-from graders.running.values import one_line
 
 EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
 
@@ -33,29 +29,16 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ExplainedError as error:
-            _complain(error.problem, error.fix)
+            terminal.complain(error)
             ctx.exit(EXIT_UNGRADABLE)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             if os.environ.get("GRADE_DEBUG"):
                 raise
-            _complain(
-                f"The graders failed ({type(error).__name__}: {error}).",
-                "Run it with GRADE_DEBUG=1 and report what it says.",
-            )
+            problem = f"The graders failed ({type(error).__name__}: {error})."
+            terminal.complain(ExplainedError(problem, "Run it with GRADE_DEBUG=1 and report what it says."))
             ctx.exit(EXIT_FAULT)
-
-
-def _complain(problem: str, fix: str) -> None:
-    console = Console(stderr=True)
-    console.print(f"[red]Cannot go on:[/] {_plain(problem)}", highlight=False)
-    console.print(f"[dim]What to do:[/]   {_plain(fix)}", highlight=False)
-
-
-def _plain(text: object) -> str:
-    """Text in which names may be a hand-in's: on one line, without what steers terminals or marks up."""
-    return escape(one_line(str(text), 1000))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,143 +55,21 @@ def _quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
-@contextmanager
-def _progress(console: Console, what: str) -> Iterator[Any]:
-    from graders.grading import Watcher
-
-    with console.status(f"{what}: starting…") as status:
-
-        def on_run(progress: Any) -> None:
-            said = f": {escape(progress.text)}" if progress.text else ""
-            status.update(f"{what}: running code cell {progress.cell} of {progress.of}{said}")
-
-        yield Watcher(on_run, lambda title: status.update(f"{what}: checking: {escape(title)}"))
-
-
-def _given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
-    """NAME=VALUE as a mapping, with the device; a value that is no Python literal is taken as text."""
-    parsed: dict[str, Any] = {}
-    for parameter in parameters:
-        name, equals, value = parameter.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{parameter!r} is not NAME=VALUE", param_hint="--parameter")
-        try:
-            parsed[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            parsed[name] = value
-    return parsed | ({"DEVICE": device} if device else {})
-
-
-_parameters = click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Run it with this parameter instead.",
-)
-_device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
-_isolation = options.isolation("none", "bubblewrap is a sandbox, for notebooks that are not your own.")
-_verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
-
-
-def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, verbose: bool, isolation: str) -> Result:
-    """Grade one notebook, keep everything in the folder .grade, and print the feedback."""
-    from graders import grading
-    from graders.feedback import terminal
-
-    # Of "...ipynb" the stem is "..", which is the folder of all results, and would be emptied
-    folder = Path.cwd() / ".grade" / name / (notebook.stem if notebook.stem.strip(".") else notebook.name)
-    with _progress(console, name) as watcher:
-        result = grading.grade(name, notebook, folder, given, watcher, within=grading.setting(isolation))
-    terminal.render(result, console, title=grading.module_of(name).EXERCISE.title, verbose=verbose)
-    faults = folder / "grader-faults.log"
-    if faults.exists():
-        console.print("The grader itself failed in a check, which costs no points. Tell your instructor and send")
-        console.print(_plain(faults))
-    return result
-
-
-def _exercise(name: str) -> click.Command:
-    @click.command(name, short_help=f"Run and grade a notebook of exercise {name[2:]}.")
-    @click.argument("notebook", required=False, type=click.Path(path_type=Path))
-    @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
-    @_verbose
-    @_parameters
-    @_device
-    @_isolation
-    def command(
-        notebook: Path | None,
-        json_file: Path | None,
-        verbose: bool,
-        parameters: tuple[str, ...],
-        device: str | None,
-        isolation: str,
-    ) -> None:
-        from graders import grading
-
-        # Taken now: while checks run, their own output is caught.
-        console = Console(file=sys.stdout)
-        notebook = notebook or grading.find_notebook(name, Path.cwd())
-        if json_file and not json_file.absolute().parent.is_dir():
-            raise grading.GradingError(
-                f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
-            )
-        result = _grade(name, notebook, _given(parameters, device), console, verbose, isolation)
-        if json_file:
-            result.save(json_file)
-        sys.exit(result.exit_status)
-
-    command.help = (
-        f"Run NOTEBOOK afresh on the grading fixtures and grade it as {name}.\n\n"
-        f"Without NOTEBOOK, looks for {name}*.ipynb here, then in assignments/."
-    )
-    return command
-
-
 for _name in EXERCISES:
-    main.add_command(_exercise(_name))
-
-
-@main.command("all")
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@_verbose
-@_device
-@_isolation
-def grade_all(folder: Path, verbose: bool, device: str | None, isolation: str) -> None:
-    """Grade the notebooks of all exercises in FOLDER, one after the other."""
-    from graders import grading
-
-    console = Console(file=sys.stdout)
-    table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
-    statuses = []
-    for name in EXERCISES:
-        try:
-            notebook = grading.find_notebook(name, folder)
-            result = _grade(name, notebook, _given((), device), console, verbose, isolation)
-        except ExplainedError as error:  # one missing notebook must not keep the others from being graded
-            _complain(error.problem, error.fix)
-            table.add_row(name, "", "not graded")
-            statuses.append(EXIT_UNGRADABLE)
-        else:
-            table.add_row(name, _plain(notebook.name), f"{result.score:g} of {result.max_score:g}")
-            statuses.append(result.exit_status)
-    console.print()
-    console.print(table)
-    sys.exit(max(statuses))
+    main.add_command(own.exercise(_name))
+main.add_command(own.every)
 
 
 @main.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@_device
-@_isolation
+@own.device
+@own.isolation
 def reference(folder: Path, device: str | None, isolation: str) -> None:
     """Grade every reference solution in FOLDER (a checkout) on everything that hand-ins may meet.
 
     Fails unless each gets full marks with every set of parameters.
     """
     from graders import grading
-    from graders.feedback import terminal
 
     console = Console(file=sys.stdout)
     failed = False
@@ -217,9 +78,9 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
         exercise = grading.module_of(name).EXERCISE
         for other in range(max(1, len(exercise.others))):
             place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
-            with _progress(console, name) as watcher:
+            with own.progress(console, name) as watcher:
                 result = grading.grade(
-                    name, notebook, place, _given((), device), watcher, other, grading.setting(isolation)
+                    name, notebook, place, own.given((), device), watcher, other, grading.setting(isolation)
                 )
             right = result.exit_status == 0
             failed = failed or not right
@@ -311,7 +172,10 @@ def collect_answers(file: Path, references: Path) -> None:
         mine = [a for a in found if (a.exercise, a.hand_in) == (exercise, hand_in)]
         given = [a.points for a in mine if a.points is not None]
         table.add_row(
-            exercise, _plain(hand_in), f"{len(given)} of {len(mine)}", f"{sum(given):g} of {sum(a.of for a in mine):g}"
+            exercise,
+            terminal.line(hand_in),
+            f"{len(given)} of {len(mine)}",
+            f"{sum(given):g} of {sum(a.of for a in mine):g}",
         )
     console = Console()
     console.print(table)

@@ -17,3 +17,8 @@ def isolation(default: str, advice: str) -> Callable[[Any], Any]:
         show_default=True,
         help=f"Where the notebook's code runs; {advice}",
     )
+
+
+def device() -> Callable[[Any], Any]:
+    """`--device`: where notebooks compute."""
+    return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")

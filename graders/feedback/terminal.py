@@ -7,8 +7,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from graders.errors import ExplainedError
 from graders.feedback import wording
 from graders.result import CheckResult, Outcome, Result
+from graders.running.values import one_line
 
 _COLOURS = {
     Outcome.PASSED: "green",
@@ -17,6 +19,18 @@ _COLOURS = {
     Outcome.AWAITING_REVIEW: "cyan",
     Outcome.GRADER_FAULT: "magenta",
 }
+
+
+def line(text: object) -> Text:
+    """Text in which names may be a hand-in's: on one line, without what steers terminals."""
+    return Text(one_line(str(text), 1000))
+
+
+def complain(error: ExplainedError) -> None:
+    """Say on standard error why it cannot go on, and what to do."""
+    console = Console(stderr=True)
+    console.print(Text.assemble(("Cannot go on:", "red"), " ", line(error.problem)))
+    console.print(Text.assemble(("What to do:", "dim"), "   ", line(error.fix)))
 
 
 def plain(text: str) -> Text:
@@ -30,6 +44,7 @@ def _detail(check: CheckResult) -> Table:
     table.add_column(ratio=1, overflow="fold")
     for label, text in wording.facts(check):
         table.add_row(label, plain(text))
+    table.add_row("alone", f"--only {check.id}")
     return table
 
 

@@ -1,0 +1,265 @@
+"""The `grade` commands for one's own notebooks: `grade ex3`, and `grade all`."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from graders import EXERCISES, options
+from graders.errors import ExplainedError
+from graders.feedback import terminal
+
+if TYPE_CHECKING:
+    from graders.result import Result
+
+EXIT_UNGRADABLE = 2
+POLL = 0.5
+"""Seconds between two looks at a file that is watched."""
+_STEP = re.compile(r"(?<![\d./])(\d+)/(\d+)(?![\d./])")
+
+
+@contextmanager
+def progress(console: Console, what: str) -> Iterator[Any]:
+    """Shows how far grading has come, on one line that goes away."""
+    from graders.grading import Watcher
+
+    def line(text: str) -> Text:
+        shown = terminal.line(f"{what}: {text}")
+        shown.truncate(console.width - 4, overflow="ellipsis")
+        return shown
+
+    with console.status(line("starting…")) as status:
+
+        def on_run(now: Any) -> None:
+            step = _STEP.search(now.text)  # as progress bars write it
+            said = f", step {step[1]} of {step[2]}" if step else f": {now.text}" if now.text else ""
+            status.update(line(f"cell {now.cell} of {now.of}{said}" if now.cell else "starting…"))
+
+        yield Watcher(on_run, lambda title: status.update(line(f"checking: {title}")))
+
+
+def given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
+    """NAME=VALUE as a mapping, with the device; a value that is no Python literal is taken as text."""
+    parsed: dict[str, Any] = {}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{parameter!r} is not NAME=VALUE", param_hint="--parameter")
+        try:
+            parsed[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed[name] = value
+    return parsed | ({"DEVICE": device} if device else {})
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A notebook of one's own, and how it is graded: everything is kept in the folder .grade."""
+
+    name: str
+    notebook: Path
+    parameters: dict[str, Any]
+    isolation: str
+    console: Console
+    verbose: bool = False
+    only: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """What is kept of it."""
+        # Of "...ipynb" the stem is "..", which is the folder of all results, and would be emptied
+        stem = self.notebook.stem if self.notebook.stem.strip(".") else self.notebook.name
+        return Path.cwd() / ".grade" / self.name / stem
+
+    def grade(self) -> Result:
+        """Run and check it, and print the feedback."""
+        from graders import grading
+
+        within = grading.setting(self.isolation)
+        with progress(self.console, self.name) as watcher:
+            result = grading.grade(
+                self.name, self.notebook, self.folder, self.parameters, watcher, within=within, only=self.only
+            )
+        title = grading.module_of(self.name).EXERCISE.title
+        terminal.render(result, self.console, title=title, verbose=self.verbose)
+        self.console.print(
+            Text("Your instructor's run makes the same checks, in a sandbox without network.", style="dim")
+        )
+        faults = self.folder / "grader-faults.log"
+        if faults.exists():
+            self.console.print(
+                "The grader itself failed in a check, which costs no points. Tell your instructor and send"
+            )
+            self.console.print(terminal.line(faults))
+        return result
+
+    def page(self, result: Result) -> Path:
+        """The same feedback as an HTML file, with pictures and curves."""
+        from graders.batch.gradebook import Grade, Record, Status, Student
+        from graders.feedback import exhibits
+        from graders.feedback.html import student_page
+        from graders.grading import module_of
+        from graders.running.values import clean
+        from graders.saving import save
+
+        grade = Grade(self.name, Status.GRADED, result.max_score, 0.0, result, folder=self.folder)
+        record = Record(Student(self.notebook.name), {self.name: grade})
+        titles = {self.name: module_of(self.name).EXERCISE.title}
+        path = self.folder / "feedback.html"
+        save(clean(student_page(record, titles, {self.name: exhibits.of(grade)})).encode(), path)
+        return path
+
+
+def _check_only(name: str, only: tuple[str, ...]) -> None:
+    from graders.engine import titles
+    from graders.grading import module_of
+
+    known = titles(module_of(name))
+    if unknown := [one for one in only if one not in known]:
+        listed = "\n".join(f"  {check:24} {title}" for check, title in known.items())
+        raise click.UsageError(f"There is no check {unknown[0]!r} in {name}; there are\n{listed}")
+
+
+def _content(path: Path) -> bytes | None:
+    """None while there is no file, as when an editor puts a new one in the place of the old one."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _open(page: Path) -> None:
+    """Show a page in the browser, where there is a desktop to have one."""
+    desktop = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if desktop and sys.stdout.isatty():
+        click.launch(str(page))
+
+
+_verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
+device = options.device()
+isolation = options.isolation("none", "bubblewrap is a sandbox, for notebooks that are not your own.")
+
+
+def exercise(name: str) -> click.Command:
+    """The command that grades a notebook of an exercise."""
+
+    @click.command(name, short_help=f"Run and grade a notebook of exercise {name[2:]}.")
+    @click.argument("notebook", required=False, type=click.Path(path_type=Path))
+    @click.option("--html", is_flag=True, help="Also make a page with pictures and curves, and open it.")
+    @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+    @click.option("--only", multiple=True, metavar="CHECK", help="Make only this check, and those it needs (repeat).")
+    @click.option("--watch", is_flag=True, help="Grade again whenever the notebook is saved, until Ctrl-C.")
+    @_verbose
+    @click.option(
+        "-p",
+        "--parameter",
+        "parameters",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Run it with this parameter instead.",
+    )
+    @device
+    @isolation
+    def command(
+        notebook: Path | None,
+        html: bool,
+        json_file: Path | None,
+        only: tuple[str, ...],
+        watch: bool,
+        verbose: bool,
+        parameters: tuple[str, ...],
+        device: str | None,
+        isolation: str,
+    ) -> None:
+        from graders import grading
+
+        # Taken now: while checks run, their own output is caught.
+        console = Console(file=sys.stdout)
+        notebook = notebook or grading.find_notebook(name, Path.cwd())
+        if json_file and not json_file.absolute().parent.is_dir():
+            raise grading.GradingError(
+                f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
+            )
+        _check_only(name, only)
+        own = _Own(name, notebook, given(parameters, device), isolation, console, verbose, only)
+
+        def once(first: bool) -> int:
+            result = own.grade()
+            if json_file:
+                result.save(json_file)
+            if html:
+                page = own.page(result)
+                console.print(terminal.line(f"The page with pictures and curves: {page}"), soft_wrap=True)
+                if first:
+                    _open(page)
+            return result.exit_status
+
+        sys.exit(_watched(own, once) if watch else once(True))
+
+    command.help = (
+        f"Run NOTEBOOK afresh on the grading fixtures and grade it as {name}.\n\n"
+        f"Without NOTEBOOK, looks for {name}*.ipynb here, then in assignments/."
+    )
+    return command
+
+
+def _watched(own: _Own, once: Callable[[bool], int]) -> int:
+    """Grade now and whenever the notebook is saved, until Ctrl-C; the exit status of the last time."""
+    status, first = EXIT_UNGRADABLE, True
+    try:
+        seen = _content(own.notebook)  # before it is graded: it may be saved meanwhile
+        while True:
+            try:
+                status = once(first)
+            except ExplainedError as error:
+                terminal.complain(error)
+                status = EXIT_UNGRADABLE
+            first = False
+            own.console.print(terminal.line(f"Waiting for {own.notebook} to be saved; Ctrl-C ends."), style="dim")
+            while (now := _content(own.notebook)) in (seen, None):
+                time.sleep(POLL)
+            seen = now
+    except KeyboardInterrupt:
+        own.console.print()
+        return status
+
+
+@click.command("all")
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@_verbose
+@device
+@isolation
+def every(folder: Path, verbose: bool, device: str | None, isolation: str) -> None:
+    """Grade the notebooks of all exercises in FOLDER, one after the other."""
+    from graders import grading
+
+    console = Console(file=sys.stdout)
+    table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
+    statuses = []
+    for name in EXERCISES:
+        try:
+            notebook = grading.find_notebook(name, folder)
+            result = _Own(name, notebook, given((), device), isolation, console, verbose).grade()
+        except ExplainedError as error:  # one missing notebook must not keep the others from being graded
+            terminal.complain(error)
+            table.add_row(name, "", "not graded")
+            statuses.append(EXIT_UNGRADABLE)
+        else:
+            table.add_row(name, terminal.line(notebook.name), f"{result.score:g} of {result.max_score:g}")
+            statuses.append(result.exit_status)
+    console.print()
+    console.print(table)
+    sys.exit(max(statuses))
