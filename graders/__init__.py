@@ -1,5 +1,7 @@
 """Automated grading of LoRA fine-tuning exercises for Stable Diffusion."""
 
+import os
+import sys
 from typing import Any
 
 from graders.api import style_similarity
@@ -11,7 +13,12 @@ __all__ = ["EXERCISES", "load_ipython_extension", "style_similarity", "unload_ip
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """`%load_ext graders`: adds the magic `%grade` to a notebook."""
+    """`%load_ext graders`: adds the magic `%grade` to a notebook; in one that is being graded, it does nothing."""
+    from graders.running import MARK
+
+    if os.environ.get(MARK):  # where there is no more of this package than notebooks may use
+        shell.magics_manager.register_function(lambda line: None, magic_name="grade")
+        return
     from graders.live.magic import load  # `import graders` must stay fast
 
     load(shell)
@@ -19,6 +26,5 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext graders`."""
-    from graders.live.magic import unload
-
-    unload(shell)
+    if magic := sys.modules.get("graders.live.magic"):
+        magic.unload(shell)

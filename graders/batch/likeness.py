@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from graders.batch.gradebook import Gradebook, Student
 from graders.checks import thresholds
 from graders.checks.adapter_files import read_adapter
+from graders.checks.architecture import empty_unet
 from graders.errors import HandInError
 from graders.fixtures import catalog
 from graders.grading import module_of
@@ -114,7 +115,7 @@ def _same_adapter(exercise: str, rank: int, runs: Mapping[Student, Evidence]) ->
 
 def _trained(student: Student, evidence: Evidence, rank: int) -> _Trained | None:
     try:
-        adapter = read_adapter(evidence.folder_path(f"rank{rank}"), _plain_unet())
+        adapter = read_adapter(evidence.folder_path(f"rank{rank}"), _unet())
     except HandInError:
         return None
     layers = tuple(sorted(adapter.layers))
@@ -174,8 +175,5 @@ def _groups(linked: Tensor) -> list[list[int]]:
 
 
 @cache
-def _plain_unet() -> nn.Module:
-    from diffusers import UNet2DConditionModel  # takes seconds to import, and only some exercises need it
-
-    with torch.device("meta"):
-        return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(catalog.TINY_SD, subfolder="unet"))
+def _unet() -> nn.Module:
+    return empty_unet(catalog.TINY_SD)

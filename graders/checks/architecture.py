@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,16 +52,21 @@ class Layer:
     biases: int
 
 
+def empty_unet(model: str | Path) -> nn.Module:
+    """The U-Net of a folder with ``unet/config.json``, or of a Hub id, without weights, as diffusers builds it."""
+    from diffusers import UNet2DConditionModel  # takes seconds to import, and only some checks need it
+
+    with torch.device("meta"):
+        return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(model, subfolder="unet"))
+
+
 class Architecture:
-    """The U-Net of a configuration, as diffusers builds it."""
+    """What there is in the U-Net of a configuration."""
 
     def __init__(self, model: str) -> None:
         """``model`` is a folder with ``unet/config.json``, or a Hub id."""
-        from diffusers import UNet2DConditionModel  # takes seconds to import, and only some checks need it
-
-        self.config: dict[str, Any] = dict(UNet2DConditionModel.load_config(model, subfolder="unet"))
-        with torch.device("meta"):
-            unet = UNet2DConditionModel.from_config(self.config)
+        unet: Any = empty_unet(model)
+        self.config: dict[str, Any] = dict(unet.config)
         parameters = [(name, parameter.numel()) for name, parameter in unet.named_parameters()]
         self.parameters = sum(count for _, count in parameters)
         self.parameter_tensors = len(parameters)

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from graders.errors import ExplainedError
-from graders.running import files, notebook, values
+from graders.running import MARK, files, notebook, values
 from graders.running.evidence import MAX_JSON, Evidence
 from graders.running.report import RunError, RunReport, read_report
 from graders.running.sandbox import WRITABLE, Isolation, Limits, NoIsolation, Program, Usage, output_of
@@ -94,7 +94,7 @@ def run(
     }
     _lay_out(run_folder, content, request)
     argv = [sys.executable, "-m", "graders.running.kernel", "request.json"]
-    program = isolation.start(argv, run_folder, limits or Limits(), environment or {}, readable)
+    program = isolation.start(argv, run_folder, limits or Limits(), {**(environment or {}), MARK: "1"}, readable)
     try:
         watch = _Watch(program, on_progress)
         timed_out = watch.wait(time_limit + 2 * grace)

@@ -492,6 +492,14 @@ for name in cross_attention_layers:
         ),
     ),
     Submission(
+        "graded from inside on the way, in both ways, which a graded run must not do again",
+        (
+            append("imports", "%load_ext graders\n!{__import__('sys').executable.replace('python', 'grade')} ex1"),
+            append("compare", "%grade ex1\n!{__import__('sys').executable.replace('python', 'grade')} all"),
+        ),
+        sampled=True,
+    ),
+    Submission(
         "with weights, though random ones, and the same answers",
         (replace("build", 'torch.device("meta")', 'torch.device("meta" if "xl" in MODEL else "cpu")'),),
     ),
