@@ -236,6 +236,13 @@ def _conclude(name: str, hand_in: HandIn, folder: Path, watcher: Watcher | None,
     return result
 
 
+def ensure_checks(name: str, only: Collection[str]) -> None:
+    """:class:`GradingError` if one of ``only`` is no check of the exercise."""
+    known = titles(module_of(name))
+    if unknown := [check for check in only if check not in known]:
+        raise GradingError(f"There is no check {unknown[0]!r} in {name}.", f"There are: {', '.join(known)}.")
+
+
 def keep(result: Result, faults: Sequence[str], folder: Path) -> None:
     """Write the result and, if there are any, the log of grader faults."""
     result.save(folder / "result.json")

@@ -123,16 +123,6 @@ class _Own:
         return path
 
 
-def _check_only(name: str, only: tuple[str, ...]) -> None:
-    from graders.engine import titles
-    from graders.grading import module_of
-
-    known = titles(module_of(name))
-    if unknown := [one for one in only if one not in known]:
-        listed = "\n".join(f"  {check:24} {title}" for check, title in known.items())
-        raise click.UsageError(f"There is no check {unknown[0]!r} in {name}; there are\n{listed}")
-
-
 def _content(path: Path) -> bytes | None:
     """None while there is no file, as when an editor puts a new one in the place of the old one."""
     try:
@@ -193,7 +183,7 @@ def exercise(name: str) -> click.Command:
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
-        _check_only(name, only)
+        grading.ensure_checks(name, only)
         own = _Own(name, notebook, given(parameters, device), isolation, console, verbose, only)
 
         def once(first: bool) -> int:

@@ -134,6 +134,7 @@ def _serve(say: Callable[..., None]) -> None:
     if not (line := sys.stdin.readline()):
         return
     asked = json.loads(line)
+    grading.ensure_checks(name, asked["only"])
     folder = Path(asked["folder"])
     evidence = Evidence(folder)
     watcher = grading.Watcher(on_check=lambda title: say(checking=title))

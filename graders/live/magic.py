@@ -44,7 +44,10 @@ class LiveGrading(Magics):
         parser = _Parser(prog="%grade", add_help=False)
         parser.add_argument("exercise", choices=EXERCISES)
         parser.add_argument("--only", action="append", default=[], metavar="CHECK")
-        given = parser.parse_args(shlex.split(line))
+        try:
+            given = parser.parse_args(shlex.split(line))
+        except ValueError as error:  # a quotation mark that is not closed
+            parser.error(str(error))
         shown = _Shown(self._updates)
         try:
             self._grade(given.exercise, given.only, shown)

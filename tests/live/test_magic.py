@@ -67,6 +67,13 @@ def test_only_one_check() -> None:
     assert "is complete, and nothing else is on it" not in text
 
 
+def test_no_such_check() -> None:
+    """A check that there is none of is named, with those that there are."""
+    text = shown(LOAD, cells_of("ex1", 1)[0], "%grade ex1 --only nothing")["text/plain"]
+    assert text.startswith("Cannot go on: There is no check 'nothing' in ex1.")
+    assert "rank_ratio" in text
+
+
 def test_files_in_output_dir_are_graded(tmp_path: Path) -> None:
     """Adapters that were saved are read where OUTPUT_DIR is, relative to the notebook."""
     for rank in (4, 16):
