@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
+from graders import measured
 from graders.errors import HandInError
 from graders.result import CheckResult, Outcome
 
@@ -60,12 +61,18 @@ class Verdict:
     needs: tuple[str, ...] = ()
     parts: dict[str, Exception | None] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
+    measured: dict[str, measured.Table] = field(default_factory=dict)
     reviewed_by_person: bool = False
     ended: Outcome | None = None
 
     def found(self, text: str) -> None:
         """Say what was seen, for a check that passes."""
         self.seen.append(text)
+
+    def measure(self, columns: Mapping[str, Iterable[Any]], part: str = "") -> None:
+        """Keep columns of numbers for a figure, of the whole check or of one part, whether it passes or fails."""
+        if len(self.measured) < measured.MAX_TABLES:
+            self.measured[part] = measured.table(columns)
 
     def await_review(self) -> None:
         """Leave this check to a person."""
@@ -188,7 +195,7 @@ class _Plugin:
             for name, e in faults.items()
         ]
         found = [f"{name}: {text}" if name else text for name, text in said] or verdict.seen
-        result: dict[str, Any] = {"found": "\n".join(found)}
+        result: dict[str, Any] = {"found": "\n".join(found), "measured": verdict.measured}
         if failures:
             first = next(iter(failures.values()))
             result |= {"expected": first.expected, "hint": first.hint}

@@ -65,7 +65,10 @@ def test_cross_attention_layers(inspection: Inspection, verdict: Verdict) -> Non
         "cross_attention_layers",
         begin="Begin under “Find the layers”: go through unet.named_modules() and keep the names of the projections.",
     )
-    names = LayerNames(read_names(value), inspection.architecture)
+    architecture = inspection.architecture
+    names = LayerNames(read_names(value), architecture)
+    if names.count:  # of nothing there is nothing to see, and where the layers are is for the student to find out
+        verdict.measure(architecture.blocks.spread(architecture.cross_attention, names.names, architecture.layers))
     expected = "the four projections of every cross-attention block, at every resolution and in the middle of the U-Net"
     parts = names.parts()
     if all(parts.values()):

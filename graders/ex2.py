@@ -7,6 +7,7 @@ import pytest
 from graders.again import Again
 from graders.checks import lora_gradients, optimizer_step, placement
 from graders.checks.adapted_unet import AdaptedUNet
+from graders.checks.blocks import Blocks
 from graders.checks.normality import is_standard_normal
 from graders.checks.precision import relative_error
 from graders.checks.review import await_person
@@ -416,7 +417,9 @@ def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
     last bit. What B hears comes with A·x, and A is random: B has a gradient, and moves first. These zeros show that
     training started from the base model, and that the gradient flowed where it should.
     """
-    pairs = step.has_unet("lora_layers").pairs
+    unet = step.has_unet("lora_layers")
+    verdict.measure(lora_gradients.norms(unet, Blocks.of(step.base.config)))
+    pairs = unet.pairs
     if lora_gradients.silent(pairs):  # as they must be where the U-Net has nothing to read, or never predicted
         if not step.has("text_embeddings", "text_embeddings").any():
             raise NotReached("text_embeddings")

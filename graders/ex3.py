@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from graders.again import Again
@@ -149,6 +151,7 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
+            verdict.measure(studio.spread(adapters[rank]), f"rank {rank}")
             if adapters[rank].ignored:
                 fail(
                     f"The file also holds {len(adapters[rank].ignored)} matrices for the text encoder.",
@@ -283,6 +286,7 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
     for rank, part in verdict.each("rank", ranks):
         with part:
             gain = studio.denoising_gain(adapters[rank])
+            verdict.measure(asdict(studio.timestep_profile(adapters[rank])), f"rank {rank}")
             said = f"The noise-prediction error on held-out pictures changes by {(-1 * gain.mean):+.1%}"
             said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
             if not gain.low > studio.thresholds.denoising_gain:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from graders import measured
 from graders.saving import save
 
 SCHEMA_VERSION = 1
@@ -28,7 +29,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the rubric: what was looked at, what was found, and what it is worth."""
+    """One line of the rubric: what was looked at, what was found, and what it is worth.
+
+    ``measured`` holds what was measured for a figure: for each part of the check a table, columns of numbers by name.
+    It decides nothing, and most checks have none.
+    """
 
     id: str
     title: str
@@ -40,6 +45,7 @@ class CheckResult:
     why: str = ""
     misconception: str | None = None
     hint: str = ""
+    measured: dict[str, measured.Table] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Result:
             "score": self.score,
             "max_score": self.max_score,
             "run": self.run,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [_document(check) for check in self.checks],
         }
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -91,8 +97,20 @@ class Result:
         save(self.to_json().encode(errors="backslashreplace"), path)
 
 
+def _document(check: CheckResult) -> dict[str, Any]:
+    fields = asdict(check)
+    if not check.measured:
+        del fields["measured"]
+    return fields
+
+
 def load(path: Path) -> Result:
-    """The result that `Result.save` wrote."""
+    """The result that `Result.save` wrote, now or before checks measured anything for figures."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    checks = tuple(CheckResult(**{**check, "outcome": Outcome(check["outcome"])}) for check in document["checks"])
+    checks = tuple(_check(fields) for fields in document["checks"])
     return Result(document["exercise"], document["run"], checks, document["schema_version"])
+
+
+def _check(fields: dict[str, Any]) -> CheckResult:
+    read = {"outcome": Outcome(fields["outcome"]), "measured": measured.tables(fields.get("measured"))}
+    return CheckResult(**{**fields, **read})

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from graders.checks.adapters import Adapter
-from graders.checks.denoising import DenoisingProbe
+from graders.checks.denoising import DenoisingProbe, Profile
 from graders.checks.judge import Judge
 from graders.checks.painting import Painter
 from graders.checks.pictures import Pictures, read_pictures
@@ -138,6 +138,10 @@ class Adaptation:
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
         return _gain(self._style_probe, adapter)
+
+    def timestep_profile(self, adapter: Adapter) -> Profile:
+        """How much the adapter does at which timestep, on the same pictures."""
+        return self._style_probe.profile(adapter)
 
     def noise_gain(self, adapter: Adapter) -> Interval:
         """The same on pictures that are pure noise: whoever trained on noise is good at it."""

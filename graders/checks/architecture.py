@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from graders.checks.blocks import Blocks
 from graders.checks.layers import Kind, cross_attention_projections, kind_of
 
 MID_BLOCK = "mid block"
@@ -67,6 +67,7 @@ class Architecture:
         """``model`` is a folder with ``unet/config.json``, or a Hub id."""
         unet: Any = empty_unet(model)
         self.config: dict[str, Any] = dict(unet.config)
+        self.blocks = Blocks.of(self.config)
         parameters = [(name, parameter.numel()) for name, parameter in unet.named_parameters()]
         self.parameters = sum(count for _, count in parameters)
         self.parameter_tensors = len(parameters)
@@ -93,21 +94,17 @@ class Architecture:
     @cached_property
     def _blocks_by_place(self) -> list[str]:
         """The place of each of the down blocks in turn; the up blocks go the same way back."""
-        size = self.config.get("sample_size")
-        depth = range(len(self.config["down_block_types"]))
-        if isinstance(size, int):
-            return [f"{size >> level}×{size >> level} blocks" for level in depth]
-        return [f"blocks at level {level}" for level in depth]
+        size, levels = self.blocks.size, range(self.blocks.depth)
+        if size is not None:
+            return [f"{size >> level}×{size >> level} blocks" for level in levels]
+        return [f"blocks at level {level}" for level in levels]
 
     def place_of(self, name: str) -> str | None:
         """The place of a module, None for one outside of the blocks."""
-        if name.split(".")[0] == "mid_block":
-            return MID_BLOCK
-        match = re.match(r"(down|up)_blocks\.([0-9]{1,3})(?![0-9])", name)
-        places = self._blocks_by_place
-        if match is None or int(match[2]) >= len(places):
+        number = self.blocks.number_of(name)
+        if number == self.blocks.outside:
             return None
-        return places[int(match[2])] if match[1] == "down" else places[-1 - int(match[2])]
+        return MID_BLOCK if number == self.blocks.mid else self._blocks_by_place[self.blocks.level(number)]
 
 
 def projection_of(name: str) -> Projection | None:

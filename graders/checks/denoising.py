@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from graders.checks.adapters import Adapter, merged
@@ -16,6 +18,21 @@ from graders.checks.pictures import Pictures
 DRAWS = 4
 """Noisings of each picture: one timestep from each quarter of the schedule."""
 BATCH = 64
+BINS = 2 * DRAWS
+"""Parts of the schedule that a profile tells apart: each has half of the noisings of a quarter."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much an adapter does at which timestep: a number for each of :data:`BINS` equal parts of the schedule.
+
+    ``timestep``: the middle of the part. ``difference``: how far the predicted noise is from the base model's, relative
+    to that one's size, on average. (The relative change of the error would tell more of the base model than of the
+    adapter: the more noise there is, the less is left to predict wrongly, and any gain on it looks large.)
+    """
+
+    timestep: tuple[float, ...]
+    difference: tuple[float, ...]
 
 
 class DenoisingProbe:
@@ -23,10 +40,10 @@ class DenoisingProbe:
 
     def __init__(self, painter: Painter, pictures: Pictures, seed: int = 0) -> None:
         self._painter = painter
-        self._measured: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
+        self._measured: WeakKeyDictionary[Adapter, tuple[np.ndarray, Tensor]] = WeakKeyDictionary()
         pipeline, device = painter.pipeline, painter.device
         generator = torch.Generator("cpu").manual_seed(seed)
-        steps = pipeline.scheduler.config.num_train_timesteps
+        steps = self.steps = int(pipeline.scheduler.config.num_train_timesteps)
         pixels = torch.from_numpy(np.stack(pictures.images)).permute(0, 3, 1, 2).float() / 127.5 - 1
         ids = pipeline.tokenizer(
             pictures.captions, padding="max_length", truncation=True, return_tensors="pt"
@@ -45,22 +62,39 @@ class DenoisingProbe:
     @cached_property
     def base(self) -> np.ndarray:
         """The errors of the base model: float [pictures, draws]."""
+        return self._of_base[0]
+
+    @cached_property
+    def _of_base(self) -> tuple[np.ndarray, Tensor]:
         return self._measure([])
 
     def losses(self, adapter: Adapter) -> np.ndarray:
         """The noise-prediction error of each picture at each of its timesteps: float [pictures, draws]."""
+        return self._of(adapter)[0]
+
+    def _of(self, adapter: Adapter) -> tuple[np.ndarray, Tensor]:
         if adapter not in self._measured:
             self._measured[adapter] = self._measure([(adapter, 1.0)])
         return self._measured[adapter]
 
+    def profile(self, adapter: Adapter) -> Profile:
+        """How much the adapter does at which timestep, from the predictions that the errors were made of."""
+        base, adapted = self._of_base[1].flatten(1), self._of(adapter)[1].flatten(1)
+        differences = (adapted - base).norm(dim=1) / base.norm(dim=1)
+        part = self.timesteps * BINS // self.steps
+        means = [float(differences[part == number].mean()) for number in range(BINS)]
+        return Profile(tuple((number + 0.5) * self.steps / BINS for number in range(BINS)), tuple(means))
+
     @torch.no_grad()
-    def _measure(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
-        device, losses = self._painter.device, []
+    def _measure(self, adapters: list[tuple[Adapter, float]]) -> tuple[np.ndarray, Tensor]:
+        """The errors, float [pictures, draws], and the predictions, [pictures · draws, channels, height, width]."""
+        device, losses, predictions = self._painter.device, [], []
         with merged(self._painter.unet, adapters):
             for batch in torch.arange(len(self.timesteps)).split(BATCH):
                 predicted = self._painter.unet(
                     self._noised[batch].to(device), self.timesteps[batch].to(device), self._text[batch.to(device)]
-                ).sample
-                errors = F.mse_loss(predicted.cpu(), self._noise[batch], reduction="none")
+                ).sample.cpu()
+                predictions.append(predicted)
+                errors = F.mse_loss(predicted, self._noise[batch], reduction="none")
                 losses.append(errors.mean(dim=(1, 2, 3)))
-        return torch.cat(losses).view(-1, DRAWS).numpy()
+        return torch.cat(losses).view(-1, DRAWS).numpy(), torch.cat(predictions)

@@ -10,9 +10,13 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from graders.checks.adapted_unet import LoraPair, has_gradient
+from graders.checks.adapted_unet import AdaptedUNet, LoraPair, has_gradient
+from graders.checks.blocks import Blocks
 from graders.checks.tables import number
 from graders.engine import fail
+
+MAX_PAIRS = 400
+"""Whose gradients are measured for a figure; every layer of Stable Diffusion 1.5's U-Net has one."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,33 @@ def agreement(
     factor = float(one @ other / other.square().sum())
     error = float((one - factor * other).norm() / one.norm())
     return Agreement(factor, error, tolerance, factor / scale if scale else None)
+
+
+def norms(unet: AdaptedUNet, blocks: Blocks) -> dict[str, list[Any]]:
+    """The norms of the gradients of A, B and the layer's own W, for each pair in the order of the blocks.
+
+    A norm is None where there is no gradient, or none that is finite; of those ``broken`` has the numbers, by A, B, W.
+    """
+    pairs = sorted(unet.pairs, key=lambda pair: blocks.number_of(pair.layer))[:MAX_PAIRS]  # a sort that keeps ties
+    weights = {parameter.name: parameter.state.gradient for parameter in unet.base}
+    gradients = {
+        "a": [pair.a.gradient for pair in pairs],
+        "b": [pair.b.gradient for pair in pairs],
+        "w": [weights.get(f"{pair.layer}.weight") for pair in pairs],
+    }
+    found = {name: [_norm(gradient) for gradient in some] for name, some in gradients.items()}
+    broken = [sum(norm is not None and not math.isfinite(norm) for norm in some) for some in found.values()]
+    places = [blocks.number_of(pair.layer) for pair in pairs]
+    return {"depth": [blocks.depth], "pairs": [len(unet.pairs)], "block": places, **found, "broken": broken}
+
+
+def _norm(gradient: Tensor | None) -> float | None:
+    """0 only for a gradient that is zero throughout: squares of tiny numbers vanish."""
+    if gradient is None or not gradient.numel():
+        return None
+    numbers = gradient.double()
+    largest = float(numbers.abs().max())
+    return largest * float((numbers / largest).norm()) if math.isfinite(largest) and largest > 0 else largest
 
 
 def drift(pairs: Sequence[LoraPair]) -> float:

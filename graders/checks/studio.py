@@ -15,6 +15,8 @@ from graders.checks import losses, thresholds
 from graders.checks.adaptation import Adaptation, Memorisation, Recognition
 from graders.checks.adapter_files import read_adapter
 from graders.checks.adapters import Adapter, similarity
+from graders.checks.blocks import Blocks
+from graders.checks.denoising import Profile
 from graders.checks.judge import Judge
 from graders.checks.layers import Kind, cross_attention_projections
 from graders.checks.painting import Painter
@@ -71,6 +73,11 @@ class Studio:
         """The names of the base model's cross-attention projections."""
         return cross_attention_projections(self.painter.unet)
 
+    def spread(self, adapter: Adapter) -> dict[str, list[Any]]:
+        """How the adapter's layers are spread over the blocks of the base model."""
+        blocks = Blocks.of(self.painter.unet.config)
+        return blocks.spread(self.cross_attention_layers, adapter.layers, adapter.layers)
+
     def read_adapter(self, rank: int) -> Adapter:
         """The adapter that the hand-in left for a rank, or :class:`AdapterError`."""
         return read_adapter(self._hand_in.evidence.folder_path(f"rank{rank}"), self.painter.unet)
@@ -91,6 +98,10 @@ class Studio:
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
         return self._adaptation.denoising_gain(adapter)
+
+    def timestep_profile(self, adapter: Adapter) -> Profile:
+        """How much the adapter does at which timestep, on the same pictures."""
+        return self._adaptation.timestep_profile(adapter)
 
     def prompt_kept(self, adapter: Adapter) -> Recognition:
         """How well subjects and colours are recognised."""

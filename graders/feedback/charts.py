@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -56,8 +56,17 @@ class Bar:
     height: float
 
 
-def plot(values: Mapping[str, Sequence[float | None]]) -> Plot | None:
-    """Curves of a value per step; None, which is no number, NaN and infinity interrupt them. None if nothing is left."""
+def plot(
+    values: Mapping[str, Sequence[float | None]],
+    *,
+    names: Sequence[str] = (),
+    unit: str = "",
+    tell: Callable[[list[float | None]], str] | None = None,
+) -> Plot | None:
+    """Curves of a value per step; None, which is no number, NaN and infinity interrupt them. None if nothing is left.
+
+    Steps are called by their numbers, or by ``names``; ``tell`` puts a curve into words.
+    """
     curves = {label: [_drawn(value) for value in curve] for label, curve in values.items() if curve}
     curves = {label: curve for label, curve in curves.items() if any(value is not None for value in curve)}
     shown = dict(list(curves.items())[:MAX_CURVES])
@@ -84,9 +93,11 @@ def plot(values: Mapping[str, Sequence[float | None]]) -> Plot | None:
     for label, curve in shown.items():
         points = [(place(step), value) for step, value in _binned(curve, MAX_POINTS)]
         smooth = [(place(step), value) for step, value in _smoothed(curve)]
-        drawn.append(Curve(label, path(points), path(smooth), _told(curve)))
-    across = tuple(Tick(f"{step:g}", round(place(step), 1)) for step in dict.fromkeys((1, (steps + 1) // 2, steps)))
-    up = tuple(Tick(f"{tick:.6g}", round(100 * (tick - low) / (high - low), 1)) for tick in ticks)
+        drawn.append(Curve(label, path(points), path(smooth), (tell or _told)(curve)))
+    called = [*names, *(f"{step:g}" for step in range(len(names) + 1, steps + 1))]
+    chosen = dict.fromkeys((1, (steps + 1) // 2, steps))
+    across = tuple(Tick(called[step - 1], round(place(step), 1)) for step in chosen)
+    up = tuple(Tick(f"{tick:.6g}{unit}", round(100 * (tick - low) / (high - low), 1)) for tick in ticks)
     return Plot(tuple(drawn), across, up, len(values) - len(shown))
 
 

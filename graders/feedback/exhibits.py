@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ from PIL import Image
 from graders.batch.gradebook import Grade
 from graders.checks.tables import number
 from graders.errors import HandInError
-from graders.feedback import charts
+from graders.feedback import charts, gradients, timesteps
+from graders.feedback.gradients import Gradients
+from graders.feedback.unet import Drawing, drawings
 from graders.feedback.wording import visible
+from graders.result import Result
 from graders.running import files, values
 from graders.running.evidence import Evidence
 
@@ -56,14 +59,31 @@ class Exhibits:
     gallery: Gallery | None = None
     caption: str = ""
     losses: charts.Plot | None = None
+    unets: tuple[Drawing, ...] = ()
+    gradients: Gradients | None = None
+    timesteps: charts.Plot | None = None
 
 
 def of(grade: Grade) -> Exhibits:
-    """The exhibits in the folder that keeps a grade's run; none where there is no run, or nothing that can be read."""
-    make = _EXERCISES.get(grade.exercise)
-    if make is None or grade.folder is None or grade.result is None:
+    """What is in the folder that keeps a grade's run, of what can be read there, and what the checks have measured."""
+    if grade.result is None:
         return Exhibits()
-    return make(Evidence(grade.folder / "run"))
+    make = _EXERCISES.get(grade.exercise)
+    found = make(Evidence(grade.folder / "run")) if make and grade.folder else Exhibits()
+    return replace(found, **_measured(grade.result))
+
+
+def _measured(result: Result) -> dict[str, Any]:
+    """The figures that are made from the result alone."""
+    parts = {check.id: check.measured for check in result.checks}
+    if result.exercise == "ex1":
+        return {"unets": drawings(parts.get("cross_attention_layers", {}))}
+    if result.exercise == "ex2":
+        return {"gradients": gradients.chart(parts.get("gradients", {}).get("", {}))}
+    if result.exercise == "ex3":
+        spread, profiles = parts.get("cross_attention_only", {}), parts.get("denoises_the_style", {})
+        return {"unets": drawings(spread), "timesteps": timesteps.curves(profiles)}
+    return {}
 
 
 def _adapters(evidence: Evidence) -> Exhibits:

@@ -261,7 +261,7 @@ def test_marks_are_not_told_by_colour_alone() -> None:
         "fault of the grader:",
     ):
         assert said in page.text
-    dashes = re.findall(r"\.curve-\d \{(.*)\}", (STYLES / "student.css").read_text())
+    dashes = re.findall(r"\.curve-\d \{(.*)\}", (STYLES / "figures.css").read_text())
     assert len({re.sub(r"stroke: .*?;", "", dash) for dash in dashes}) == exhibits.charts.MAX_CURVES
 
 

@@ -5,13 +5,17 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from graders import EXERCISES
+from graders.feedback import exhibits
+from graders.feedback.html import student_page
 from graders.misconceptions import MISCONCEPTIONS
 from graders.zoo import Graded, Keeper, Submission, load
+from tests.feedback.records import TITLES, Page, grade, record
 
 CHECKOUT = Path(__file__).parents[2]
 PENS = {name: load(name, CHECKOUT) for name in EXERCISES}
@@ -21,6 +25,20 @@ HAND_INS = [
     for submission in pen.submissions
     if submission.sampled
 ]
+REFERENCE, BESIDE = "the reference solution", "self-attention as well: every to_q, to_k, to_v, to_out.0"
+FIGURES = {
+    ("ex1", REFERENCE): ["All 64 cross-attention projections are chosen, and nothing else.", "mid 8×8 4 of 4"],
+    ("ex1", BESIDE): ["All 64 cross-attention projections are chosen, and so is what was not asked for: 64 self-att"],
+    ("ex2", REFERENCE): ["Every A is at 0 and every B is not", "A : exactly 0 in all 28 layers", "B : from "],
+    ("ex2", "the base model trains, too"): ["own weights have gradients", "W, the base model's own : from "],
+    ("ex2", "no backward"): ["There is no gradient to be seen", "B : no gradient in all 28 layers"],
+    ("ex3", REFERENCE): [
+        "U-Net: rank 4 and rank 16 All 28 cross-attention projections are chosen, and nothing else.",
+        "from noise to picture your adapters act",
+        "% at t = 62, ",
+    ],
+}
+"""What the figures of a student's page say in words, for some hand-ins among those that are sampled."""
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +63,21 @@ def test_gets_its_verdict(zoo: dict[tuple[str, str], Future[Graded]], exercise: 
     """Each check of each hand-in ends as it must, and a failed one names the misconception."""
     false = zoo[exercise, submission.title].result().false_verdicts
     assert not false, "\n".join(false)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("exercise", "submission"),
+    [hand_in for hand_in in HAND_INS if (hand_in.values[0], hand_in.values[1].title) in FIGURES],  # type: ignore[union-attr]
+)
+def test_figures(zoo: dict[tuple[str, str], Future[Graded]], exercise: str, submission: Submission) -> None:
+    """What the checks measured of a real run is drawn on the student's page."""
+    graded = zoo[exercise, submission.title].result()
+    shown = replace(grade(exercise, folder=graded.folder / "graded"), result=graded.result)
+    page = Page(student_page(record(shown), TITLES, {exercise: exhibits.of(shown)})).text
+    assert FIGURES.keys() <= {(name, s.title) for name, pen in PENS.items() for s in pen.submissions if s.sampled}
+    for said in FIGURES[exercise, submission.title]:
+        assert said in page
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
