@@ -21,6 +21,7 @@ from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES
 from graders.fixtures.commands import fixtures
+from graders.machine.packages import explained
 from graders.result import Result
 from graders.running.values import one_line
 
@@ -41,6 +42,9 @@ class _Commands(click.Group):
         except Exception as error:
             if os.environ.get("GRADE_DEBUG"):
                 raise
+            if isinstance(error, ImportError) and (reason := explained(error)):
+                _complain(reason.problem, reason.fix)
+                ctx.exit(EXIT_UNGRADABLE)
             _complain(
                 f"The graders failed ({type(error).__name__}: {error}).",
                 "Run it with GRADE_DEBUG=1 and report what it says.",
@@ -113,6 +117,15 @@ _isolation = options.isolation("none", "bubblewrap is a sandbox, for notebooks t
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
 
 
+def _before_run(exercise: str | None, given: dict[str, Any], isolation: str, console: Console) -> None:
+    """Refuse what cannot come to anything on this machine, before torch is waited for, and warn of what may not."""
+    from graders.feedback.doctor import show
+    from graders.machine.examination import before_run
+
+    for finding in before_run(exercise, given, isolation, Path.cwd()):
+        show(finding, console)
+
+
 def _grade(name: str, notebook: Path, given: dict[str, Any], console: Console, verbose: bool, isolation: str) -> Result:
     """Grade one notebook, keep everything in the folder .grade, and print the feedback."""
     from graders import grading
@@ -146,16 +159,18 @@ def _exercise(name: str) -> click.Command:
         device: str | None,
         isolation: str,
     ) -> None:
-        from graders import grading
-
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
+        given = _given(parameters, device)
+        _before_run(name, given, isolation, console)
+        from graders import grading
+
         notebook = notebook or grading.find_notebook(name, Path.cwd())
         if json_file and not json_file.absolute().parent.is_dir():
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
-        result = _grade(name, notebook, _given(parameters, device), console, verbose, isolation)
+        result = _grade(name, notebook, given, console, verbose, isolation)
         if json_file:
             result.save(json_file)
         sys.exit(result.exit_status)
@@ -178,9 +193,10 @@ for _name in EXERCISES:
 @_isolation
 def grade_all(folder: Path, verbose: bool, device: str | None, isolation: str) -> None:
     """Grade the notebooks of all exercises in FOLDER, one after the other."""
+    console = Console(file=sys.stdout)
+    _before_run(None, _given((), device), isolation, console)
     from graders import grading
 
-    console = Console(file=sys.stdout)
     table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
     statuses = []
     for name in EXERCISES:
@@ -233,16 +249,20 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
 
 
 @main.command()
-def doctor() -> None:
-    """Find out what holds on this machine: whether other people's notebooks can be run safely.
+@click.option("--sandbox", is_flag=True, help="Fail as well if other people's notebooks cannot be run safely here.")
+@click.option("--network", is_flag=True, help="Ask as well whether the Hugging Face Hub can be reached.")
+def doctor(sandbox: bool, network: bool) -> None:
+    """Find out what is wrong with this machine, if anything is, and what helps.
 
-    Every promise of the sandbox is put to the test by an attempt to break it. Fails if one that matters is broken.
+    Looks at the packages, the models and data of the exercises, the GPU, memory, disk, and the cache of other models, and
+    puts every promise of the sandbox to the test by an attempt to break it. Fails only if your own notebooks cannot be
+    graded here, for which no sandbox is needed.
     """
     from graders.feedback.doctor import render
-    from graders.running.bubblewrap import Bubblewrap
-    from graders.running.promises import examine
+    from graders.machine.examination import examine
 
-    sys.exit(0 if render("The sandbox (bubblewrap)", examine(Bubblewrap()), Console()) else 1)
+    own, others = render(examine(Path.cwd(), network=network), Console())
+    sys.exit(0 if own and (others or not sandbox) else 1)
 
 
 @main.command()

@@ -18,6 +18,7 @@ from graders.engine import Checked, run_checks
 from graders.errors import ExplainedError
 from graders.exercise import EXERCISES, Exercise, HandIn
 from graders.fixtures import catalog
+from graders.machine.packages import blame
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
@@ -207,6 +208,8 @@ def grade(
     beside = folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
     shutil.rmtree(beside, ignore_errors=True)
     hand_in = execute(name, notebook, beside, parameters or {}, watcher, other, within)
+    if error := hand_in.evidence.run.error:
+        blame(error.ename, error.evalue)
     result = _conclude(name, hand_in, beside, watcher)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

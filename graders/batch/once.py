@@ -21,7 +21,9 @@ from graders.saving import save
 PACKAGE = Path(__file__).parents[1]
 KNOWN = "known.json"
 _LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
-_NO_VERDICT = ("batch", "feedback", "gradebooks", "cli.py", "options.py", "release.py", "saving.py", "zoo.py")
+_NO_VERDICT = (
+    "batch", "feedback", "gradebooks", "machine", "__main__.py", "cli.py", "options.py", "release.py", "saving.py", "zoo.py",
+)  # fmt: skip
 """What of the package no verdict depends on."""
 
 
