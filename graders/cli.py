@@ -18,6 +18,7 @@ from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
 from graders.feedback import terminal
 from graders.fixtures.commands import fixtures
+from graders.machine.packages import explained
 from graders.running import MARK
 
 EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
@@ -37,6 +38,9 @@ class _Commands(click.Group):
         except Exception as error:
             if os.environ.get("GRADE_DEBUG"):
                 raise
+            if isinstance(error, ImportError) and (reason := explained(error)):
+                terminal.complain(reason)
+                ctx.exit(EXIT_UNGRADABLE)
             problem = f"The graders failed ({type(error).__name__}: {error})."
             terminal.complain(ExplainedError(problem, "Run it with GRADE_DEBUG=1 and report what it says."))
             ctx.exit(EXIT_FAULT)
@@ -97,16 +101,20 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
 
 
 @main.command()
-def doctor() -> None:
-    """Find out what holds on this machine: whether other people's notebooks can be run safely.
+@click.option("--sandbox", is_flag=True, help="Fail as well if other people's notebooks cannot be run safely here.")
+@click.option("--network", is_flag=True, help="Ask as well whether the Hugging Face Hub can be reached.")
+def doctor(sandbox: bool, network: bool) -> None:
+    """Find out what is wrong with this machine, if anything is, and what helps.
 
-    Every promise of the sandbox is put to the test by an attempt to break it. Fails if one that matters is broken.
+    Looks at the packages, the models and data of the exercises, the GPU, memory, disk, and the cache of other models, and
+    puts every promise of the sandbox to the test by an attempt to break it. Fails only if your own notebooks cannot be
+    graded here, for which no sandbox is needed.
     """
     from graders.feedback.doctor import render
-    from graders.running.bubblewrap import Bubblewrap
-    from graders.running.promises import examine
+    from graders.machine.examination import examine
 
-    sys.exit(0 if render("The sandbox (bubblewrap)", examine(Bubblewrap()), Console()) else 1)
+    mine, others = render(examine(Path.cwd(), network=network), Console())
+    sys.exit(0 if mine and (others or not sandbox) else 1)
 
 
 @main.command()

@@ -19,3 +19,7 @@ class ExplainedError(Exception):
 
 class HandInError(ExplainedError):
     """What was handed in is missing something or holds something that it must not: the hand-in's fault, in words."""
+
+
+class MachineError(ExplainedError):
+    """This machine, or what is installed on it, keeps the graders from going on."""

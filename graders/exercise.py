@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from graders.errors import HandInError
-from graders.running.evidence import Evidence
+
+if TYPE_CHECKING:  # `grade` must be able to say that numpy or torch is missing
+    import numpy as np
+
+    from graders.running.evidence import Evidence
 
 MAX_ASPECT = 8
 """No pipeline paints longer pictures, and the judge, which scales the shorter side, would need gigabytes for them."""

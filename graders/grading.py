@@ -19,6 +19,7 @@ from graders.engine import Checked, run_checks, titles
 from graders.errors import ExplainedError
 from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
+from graders.machine.packages import blame
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
@@ -215,6 +216,8 @@ def grade(
     shutil.rmtree(beside, ignore_errors=True)
     twice = not only or bool({*only} & {*titles(module_of(name), "again")})
     hand_in = execute(name, notebook, beside, parameters or {}, watcher, other, within, twice)
+    if error := hand_in.evidence.run.error:
+        blame(error.ename, error.evalue)
     result = _conclude(name, hand_in, beside, watcher, only)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -51,6 +51,15 @@ def progress(console: Console, what: str) -> Iterator[Any]:
         yield Watcher(on_run, lambda title: status.update(line(f"checking: {title}")))
 
 
+def _before_run(exercise: str | None, parameters: dict[str, Any], isolation: str, console: Console) -> None:
+    """Refuse what cannot come to anything on this machine, before torch is waited for, and warn of what may not."""
+    from graders.feedback.doctor import show
+    from graders.machine.examination import before_run
+
+    for finding in before_run(exercise, parameters, isolation, Path.cwd()):
+        show(finding, console)
+
+
 def given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
     """NAME=VALUE as a mapping, with the device; a value that is no Python literal is taken as text."""
     parsed: dict[str, Any] = {}
@@ -174,17 +183,19 @@ def exercise(name: str) -> click.Command:
         device: str | None,
         isolation: str,
     ) -> None:
-        from graders import grading
-
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
+        parsed = given(parameters, device)
+        _before_run(name, parsed, isolation, console)
+        from graders import grading
+
         notebook = notebook or grading.find_notebook(name, Path.cwd())
         if json_file and not json_file.absolute().parent.is_dir():
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
         grading.ensure_checks(name, only)
-        own = _Own(name, notebook, given(parameters, device), isolation, console, verbose, only)
+        own = _Own(name, notebook, parsed, isolation, console, verbose, only)
 
         def once(first: bool) -> int:
             result = own.grade()
@@ -234,15 +245,17 @@ def _watched(own: _Own, once: Callable[[bool], int]) -> int:
 @isolation
 def every(folder: Path, verbose: bool, device: str | None, isolation: str) -> None:
     """Grade the notebooks of all exercises in FOLDER, one after the other."""
+    console = Console(file=sys.stdout)
+    parsed = given((), device)
+    _before_run(None, parsed, isolation, console)
     from graders import grading
 
-    console = Console(file=sys.stdout)
     table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
     statuses = []
     for name in EXERCISES:
         try:
             notebook = grading.find_notebook(name, folder)
-            result = _Own(name, notebook, given((), device), isolation, console, verbose).grade()
+            result = _Own(name, notebook, parsed, isolation, console, verbose).grade()
         except ExplainedError as error:  # one missing notebook must not keep the others from being graded
             terminal.complain(error)
             table.add_row(name, "", "not graded")

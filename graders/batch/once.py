@@ -22,7 +22,8 @@ PACKAGE = Path(__file__).parents[1]
 KNOWN = "known.json"
 _LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
 _NO_VERDICT = (
-    "batch", "feedback", "gradebooks", "live", "cli.py", "options.py", "own.py", "release.py", "saving.py", "zoo.py",
+    "batch", "feedback", "gradebooks", "live", "machine", "__main__.py", "cli.py", "options.py", "own.py", "release.py",
+    "saving.py", "zoo.py",
 )  # fmt: skip
 """What of the package no verdict depends on."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -106,6 +108,28 @@ def machine_memory() -> int:
         with contextlib.suppress(OSError, ValueError):
             limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
     return min(limits)
+
+
+def free_memory(*, swap: bool = False) -> int:
+    """Bytes that may still be taken of the memory of this machine or container, or by one process where that is less.
+
+    Files that are kept in memory to be read again count as free. ``swap`` counts what can be swapped out, too.
+    """
+    free = psutil.virtual_memory().available + (psutil.swap_memory().free if swap else 0)
+    limits = [free, _least_limit()]
+    group = Path("/sys/fs/cgroup")  # version 2; of a container
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limit, held = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+        kept = {name: int(size) for name, size in lines}
+        limits.append(max(0, limit - held + kept["active_file"] + kept["inactive_file"]))
+    return min(limits)
+
+
+def _least_limit() -> int:
+    """Bytes of address space that a process may have (`ulimit -v`), which is more than the memory that it takes."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def watch_gpu(pid: int, limit: int | None) -> GpuMemoryWatch | None:

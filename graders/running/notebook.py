@@ -99,7 +99,12 @@ def _parse(text: str) -> NotebookNode:
     if not isinstance(document, dict):
         raise NotebookError("The file holds JSON, but no notebook.", _SAVE_AGAIN)
     version = document.get("nbformat")
-    if type(version) is not int or not 1 <= version <= 4:
+    if type(version) is int and version > 4:
+        raise NotebookError(
+            "The notebook is of a later format than 4, the last that is known here.",
+            "Save it in format 4, as Jupyter does now: jupyter nbconvert --to notebook --nbformat 4 FILE.",
+        )
+    if type(version) is not int or version < 1:
         raise NotebookError("The file does not say that it is a notebook of format 4.", _SAVE_AGAIN)
     _clear_outputs(document)
     if _has_more_parts(document, MAX_PARTS):

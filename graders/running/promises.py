@@ -21,6 +21,7 @@ import psutil  # type: ignore[import-untyped]  # publishes no types
 
 import graders
 from graders.errors import ExplainedError
+from graders.machine.finding import Finding
 from graders.running.sandbox import WRITABLE, Isolation, Limits
 from graders.running.values import one_line
 
@@ -44,14 +45,6 @@ class Promise:
     attempts: tuple[str, ...]
     essential: bool = True
     fix: str = "Install bubblewrap: sudo apt-get install bubblewrap"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Whether a promise holds; ``broken`` says what was possible, None if it holds."""
-
-    promise: Promise
-    broken: str | None
 
 
 _GROUPS = "Allow control groups: run it as root, or through: systemd-run --user --scope grade ..."
@@ -88,16 +81,15 @@ def examine(isolation: Isolation) -> Iterator[Finding]:
             nap = f"sleep\0{facts['nap']}"
             if promise.name == "survivors" and any(nap == "\0".join(p.cmdline()) for p in _living()):
                 broken = "a process that it left was still there"
-            yield Finding(promise, broken)
+            yield Finding(promise.name, promise.words, broken, promise.fix, promise.essential)
 
 
 def insist(isolation: Isolation) -> None:
     """:class:`PromiseError` unless every essential promise holds."""
     for finding in examine(isolation):
-        if finding.promise.essential and finding.broken:
+        if finding.fatal:
             raise PromiseError(
-                f"Isolation {isolation.name!r} does not hold here: {finding.promise.words}: {finding.broken}.",
-                finding.promise.fix,
+                f"Isolation {isolation.name!r} does not hold here: {finding.words}: {finding.broken}.", finding.fix
             )
 
 

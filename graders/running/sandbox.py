@@ -30,6 +30,9 @@ PASSED_ON = (
 """Variables of this process's environment that the program sees. None holds a secret."""
 
 
+_HUB = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
 class IsolationError(ExplainedError):
     """The isolation that was asked for cannot be had on this machine."""
 
@@ -122,7 +125,7 @@ class _Unconfined:
     def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
         # Not in the run folder: libraries make file names of whole paths, which then are too long for a file system
         self.home = tempfile.mkdtemp(prefix="grade-")
-        inside = {**clean_environment(self.home), **_import_path(), "TMPDIR": self.home, **environment}
+        inside = {**clean_environment(self.home), **_import_path(), **_hub(), "TMPDIR": self.home, **environment}
         self.process = launch(argv, run_folder, inside)
         self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
@@ -187,6 +190,13 @@ def _import_path() -> dict[str, str]:
     """What lets the program import this package where it is not installed."""
     home = Path(graders.__file__).resolve().parents[1]
     return {} if home == Path(sysconfig.get_paths()["purelib"]).resolve() else {"PYTHONPATH": str(home)}
+
+
+def _hub() -> dict[str, str]:
+    """What lets the program find the models that its user has from the Hugging Face Hub, instead of loading them again."""
+    from huggingface_hub import constants  # when called: only who runs a notebook needs it
+
+    return {name: os.environ[name] for name in _HUB if name in os.environ} | {"HF_HUB_CACHE": constants.HF_HUB_CACHE}
 
 
 def _home(process: psutil.Process) -> str | None:

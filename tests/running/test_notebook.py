@@ -80,6 +80,17 @@ def test_old_format():
     assert notebook.cells[0].source == "x = 1\ny = 2"
 
 
+def test_oldest_formats():
+    """So is one of the formats 1 and 2, and a later one than is known is named as such."""
+    first = {"nbformat": 1, "cells": [{"cell_type": "code", "code": "x = 1"}]}
+    cell = {"cell_type": "code", "language": "python", "outputs": [], "input": "x = 1", "collapsed": False}
+    second = {"nbformat": 2, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": [cell]}]}
+    for old in (first, second):
+        assert [cell.source for cell in notebooks.parse(json.dumps(old).encode()).cells] == ["x = 1"]
+    with pytest.raises(NotebookError, match="later format than 4"):
+        notebooks.parse(b'{"nbformat": 5, "cells": []}')
+
+
 def test_duplicate_ids():
     """Cells that share an id, or have none, get one of their own."""
     repeated = document()

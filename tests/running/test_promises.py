@@ -24,7 +24,7 @@ LISTED = """
 import json
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.promises import examine
-print(json.dumps({finding.promise.name: finding.broken for finding in examine(Bubblewrap())}))
+print(json.dumps({finding.name: finding.broken for finding in examine(Bubblewrap())}))
 """
 RUN = """
 import sys
@@ -37,7 +37,7 @@ run(here / "ex1.ipynb", parameters={}, hand_in={}, run_folder=here / "run", time
 
 
 def broken(isolation) -> dict[str, str]:
-    return {finding.promise.name: finding.broken for finding in examine(isolation) if finding.broken}
+    return {finding.name: finding.broken for finding in examine(isolation) if finding.broken}
 
 
 def control_groups() -> bool:

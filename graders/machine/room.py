@@ -1,0 +1,80 @@
+"""Room for an exercise: memory, disk, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from graders.machine.finding import Finding
+from graders.running.memory import free_memory, machine_memory
+
+
+@dataclass(frozen=True)
+class Need:
+    """What grading a notebook took: seconds, and at most so many bytes of memory and of disk."""
+
+    seconds: float
+    memory: int
+    disk: int
+
+
+NEEDS = {
+    "ex1": Need(90, 932 << 20, 1 << 20),
+    "ex2": Need(197, 1160 << 20, 42 << 20),
+    "ex3": Need(300, 1500 << 20, 42 << 20),
+    "ex4": Need(200, 1500 << 20, 42 << 20),
+}
+"""Of each reference solution, both its runs and the checks, on two cores that had other work besides: what
+`python -m tests.machine.needs` printed with torch 2.13.0+cpu, diffusers 0.42.1 and Python 3.11."""
+_SHARE = 2
+"""Less than this part of what was measured is clearly too little. Other builds of the libraries take less, but they are
+most of what even the smallest notebook takes. Between that and all of it, there is a warning."""
+
+
+def examine(folder: Path, exercise: str | None = None) -> Iterator[Finding]:
+    """Whether there is room for grading in ``folder``: one exercise, or the one that takes most."""
+    names = [exercise] if exercise else list(NEEDS)
+    most = max(names, key=lambda name: NEEDS[name].memory)
+    yield _memory(NEEDS[most].memory, most)
+    most = max(names, key=lambda name: NEEDS[name].disk)
+    yield _disk("this folder", folder, NEEDS[most].disk, most)
+    try:
+        yield _disk("temporary files", Path(tempfile.gettempdir()), NEEDS[most].disk, most)
+    except FileNotFoundError:
+        fix = "Free some space, or set TMPDIR to a folder on another disk."
+        yield Finding("temporary files", "temporary files", "no folder for them can be written", fix)
+
+
+def gib(size: int) -> str:
+    """Such as 1.5 GiB, or 20 MiB."""
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 29 else f"{size / (1 << 20):.0f} MiB"
+
+
+def _memory(need: int, exercise: str) -> Finding:
+    free = free_memory()
+    words = f"memory: {gib(free)} free of {gib(machine_memory())}; {exercise} takes up to {gib(need)}"
+    if free >= need:
+        return Finding("memory", words)
+    fix = "Close other programs and notebooks that are open, or use a machine with more memory."
+    if free_memory(swap=True) < need // _SHARE:
+        return Finding("memory", words, "that is too little", fix)
+    return Finding("memory", words, "it may not be enough", fix, essential=False)
+
+
+def _disk(what: str, folder: Path, need: int, exercise: str) -> Finding:
+    elsewhere = f"{'set TMPDIR to' if what == 'temporary files' else 'grade in'} a folder elsewhere."
+    fix = f"Free some space, or {elsewhere}"
+    name = f"disk, {what}"
+    if not os.access(folder, os.W_OK):
+        return Finding(name, f"{what} ({folder})", "it cannot be written", f"Mend its permissions, or {elsewhere}")
+    free = shutil.disk_usage(folder).free
+    words = f"{what} ({folder}): {gib(free)} free; {exercise} takes up to {gib(need)}"
+    if free >= need:
+        return Finding(name, words)
+    if free < need // _SHARE:
+        return Finding(name, words, "that is too little", fix)
+    return Finding(name, words, "it may not be enough", fix, essential=False)
