@@ -38,13 +38,13 @@ def plain(text: str) -> Text:
     return Text(wording.visible(text))
 
 
-def _detail(check: CheckResult) -> Table:
+def _detail(check: CheckResult, exercise: str) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
     for label, text in wording.facts(check):
         table.add_row(label, plain(text))
-    table.add_row("alone", f"--only {check.id}")
+    table.add_row("alone", f"grade {exercise} --only {check.id}")
     return table
 
 
@@ -68,7 +68,7 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         line.add_row(Text(mark, colour), plain(check.title), Text(wording.points(check.score, check.max_score), colour))
         console.print(line)
         if check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
-            console.print(Padding(_detail(check), (0, 0, 1, 2)))
+            console.print(Padding(_detail(check, result.exercise), (0, 0, 1, 2)))
         elif check.found and (verbose or check.outcome is not Outcome.PASSED):
             console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
     console.print()
