@@ -34,8 +34,8 @@ OF_2025 = """{"schema_version": 1, "exercise": "ex1", "score": 1.0, "max_score":
 
 def test_travels_in_the_result(tmp_path: Path) -> None:
     """What a check measured is in the JSON and comes back, of parts that pass and that fail, and decides nothing."""
-    (tmp_path / "rubric.py").write_text(RUBRIC)
-    checked = run_checks(tmp_path / "rubric.py", {"a": [1.23456789], "b": [math.nan, -math.inf, 1e300, 3]})
+    (tmp_path / "heights.py").write_text(RUBRIC)
+    checked = run_checks(tmp_path / "heights.py", {"a": [1.23456789], "b": [math.nan, -math.inf, 1e300, 3]})
     height, nothing = checked.checks
     assert (height.outcome, height.score) == (Outcome.FAILED, 1)
     result = Result("ex1", {}, checked.checks)
