@@ -1,4 +1,4 @@
-"""How much memory, disk and time each exercise takes: python -m tests.machine.needs [FOLDER]
+"""How much memory, disk and time each exercise takes: python -m tests.machine.needs [EXERCISE] [OPTION OF GRADE]...
 
 Grades every reference solution as a student would and prints the peaks, which `graders/machine/room.py` keeps. Memory is
 the sum of the proportional set sizes of `grade` and all that it started, so that what they share counts once; disk is what
@@ -42,12 +42,12 @@ def disk(folder: Path) -> int:
     return held
 
 
-def measure(name: str, folder: Path) -> tuple[float, int, int, int]:
+def measure(name: str, folder: Path, options: list[str]) -> tuple[float, int, int, int]:
     """Seconds, the most bytes of memory and of disk, and the exit status."""
     started, most_memory, most_disk = time.monotonic(), 0, 0
     temporary = folder / "tmp"
     temporary.mkdir()
-    command = [Path(sys.executable).with_name("grade"), name, SOLUTIONS / f"{name}.ipynb"]
+    command = [Path(sys.executable).with_name("grade"), name, SOLUTIONS / f"{name}.ipynb", *options]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as grading:
         while grading.poll() is None:
@@ -59,12 +59,13 @@ def measure(name: str, folder: Path) -> tuple[float, int, int, int]:
 
 def main() -> None:
     """Print a line for each exercise."""
-    for name in EXERCISES:
-        with TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-            seconds, most_memory, most_disk, status = measure(name, Path(folder))
-        print(
-            f"{name}: {seconds:.0f} s, {most_memory / 2**20:.0f} MiB of memory, {most_disk / 2**20:.1f} MiB of disk ({status})"
-        )
+    names = [name for name in EXERCISES if name in sys.argv[1:]] or EXERCISES
+    for name in names:
+        with TemporaryDirectory() as folder:
+            options = [option for option in sys.argv[1:] if option not in EXERCISES]
+            seconds, memory_peak, disk_peak, status = measure(name, Path(folder), options)
+        sizes = f"{memory_peak / 2**20:.0f} MiB of memory, {disk_peak / 2**20:.1f} MiB of disk"
+        print(f"{name}: {seconds:.0f} s, {sizes}, exit status {status}", flush=True)
 
 
 if __name__ == "__main__":
