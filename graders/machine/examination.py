@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,16 @@ def sandbox() -> Iterator[Finding]:
     from graders.running.bubblewrap import Bubblewrap
     from graders.running.promises import examine as put_to_the_test
 
+    words = "a sandbox can be had"
+    if sys.platform != "linux":  # elsewhere there is not even what would put it to the test
+        yield Finding("sandbox", words, "it needs Linux", "Grade other people's notebooks on Linux, or in WSL.")
+        return
     try:
         yield from put_to_the_test(Bubblewrap())
     except ExplainedError as error:  # it does not even start
-        yield Finding("sandbox", "a sandbox can be had", error.problem.rstrip("."), error.fix)
+        yield Finding("sandbox", words, error.problem.rstrip("."), error.fix)
+    except OSError as error:
+        yield Finding("sandbox", words, f"it could not be put to the test ({error})", "Mend that, and try again.")
 
 
 def _packages() -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_student_without_bubblewrap(grade, no_bubblewrap):
     assert "\x1b" not in said
     status, said = grade("doctor", "--sandbox", PATH=no_bubblewrap)
     assert status == 1
+
+
+@pytest.mark.parametrize(("system", "said"), [("darwin", "it needs Linux"), ("linux", "could not be put to the test")])
+def test_no_sandbox_to_be_had(monkeypatch, tmp_path, system, said):
+    """Where the sandbox cannot even be put to the test, as on macOS, that is said of it."""
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (finding,) = examination.sandbox()
+    assert said in str(finding.broken)
+    assert finding.fix
 
 
 def rendered(*findings: Finding, sandbox: bool = False) -> tuple[tuple[bool, bool], str]:
