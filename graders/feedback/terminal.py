@@ -44,7 +44,7 @@ def _detail(check: CheckResult, exercise: str) -> Table:
     table.add_column(ratio=1, overflow="fold")
     for label, text in wording.facts(check):
         table.add_row(label, plain(text))
-    table.add_row("alone", f"grade {exercise} --only {check.id}")
+    table.add_row("alone", plain(f"grade {exercise} --only {check.id}"))
     return table
 
 

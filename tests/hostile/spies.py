@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from graders.running import MARK
 from tests.hostile.case import KEEP, Aftermath, Case, nothing_found
 
 SEARCH = (
@@ -123,9 +124,11 @@ keep()
     Case(
         "the environment",
         SEARCH
+        + f"MARK = {MARK!r}"  # says that a notebook is being graded, which is no secret
         + """
 look("environ", repr(dict(os.environ)))
-found += [name for name in os.environ if name.startswith(("GRADE", "SSH", "AWS", "GITHUB", "PYTEST", "SUDO"))]
+SETTINGS = ("GRADE", "SSH", "AWS", "GITHUB", "PYTEST", "SUDO")
+found += [name for name in os.environ if name.startswith(SETTINGS) and name != MARK]
 import pwd
 attempt("users", lambda: [0][not pwd.getpwall()])
 keep()
