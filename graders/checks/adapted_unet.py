@@ -69,11 +69,7 @@ class BaseParameter:
         if value.shape != self.original.shape or not is_float(value):
             return False
         ways = (self.original.dtype, torch.float16, torch.bfloat16)
-        return any(torch.equal(_bits(self.original.to(way).to(value.dtype)), _bits(value)) for way in ways)
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    return tensor.contiguous().view(torch.uint8)
+        return any(self.state.equals(self.original.to(way).to(value.dtype)) for way in ways)
 
 
 class AdaptedUNet:
@@ -177,7 +173,8 @@ def _pair(layer: str, added: dict[str, ParameterState], weight: Tensor) -> tuple
     """The pairs among the parameters that were added to a layer, and the names of what is left."""
     groups: dict[str, dict[str, str]] = {}
     unnamed = []
-    for rest, state in added.items():
+    known = {rest: state for rest, state in added.items() if state.digest is None}
+    for rest, state in known.items():
         role, group = _role(rest)
         if state.value.ndim < 2 or not role or role in groups.get(group, {}):
             unnamed.append(rest)

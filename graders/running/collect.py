@@ -12,19 +12,21 @@ leaves the records it had finished::
     {"kind": "value", "value": ENCODED}
     {"kind": "tensor", "file": "...", "dtype": "float32", "device": "cpu", "in_graph": true}
     {"kind": "pictures", "folder": "...", "pictures": NODE}
-    {"kind": "module", "file": "...", "class": "...", "training": true, "parameters": [...]}
+    {"kind": "module", "file": "...", "class": "...", "training": true, "parameters": [{"name": "...", ...}, ...]}
     {"kind": "optimizer", "class": "...", "parameters": [identity, ...], "options": ENCODED}
 
 ENCODED is JSON in which an object is always a tag: ``{"float": "nan"}``, ``{"tuple": [...]}``, ``{"set": [...]}``,
 ``{"mapping": [[key, value], ...]}``, ``{"array": [...]}``, ``{"unreadable": "type"}``. NODE is ``{"file": "..."}``,
 ``{"list": [NODE, ...]}``, ``{"mapping": [[ENCODED, NODE], ...]}`` or ``{"unreadable": "..."}``. Tensors are in
-safetensors files, pictures in PNG files.
+safetensors files, pictures in PNG files. Of a module's large frozen parameters, which are gigabytes in a model of true
+size, only ``"dtype"``, ``"shape"`` and the ``"sha256"`` of the bytes are kept, beside their names.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import hashlib
 import json
 import math
 import os
@@ -40,6 +42,8 @@ from typing import Any
 
 MAX_BYTES = 1 << 30
 """Everything that is kept of one run, in bytes."""
+LARGE = 1 << 19
+"""Bytes above which of a frozen parameter only a digest is kept: no matrix of an adapter has as many."""
 MAX_ELEMENTS = 100_000
 """Numbers, strings and containers in one variable of kind ``value``."""
 MAX_CHARACTERS = 2_000_000
@@ -198,13 +202,19 @@ class Collector:
         tensors: dict[str, Any] = {}
         parameters = []
         for name, parameter in value.named_parameters():
-            tensors["value:" + name] = parameter
+            facts = {"name": name, "trainable": parameter.requires_grad, "identity": id(parameter)}
+            parameters.append(facts)
             if parameter.grad is not None:
                 tensors["gradient:" + name] = parameter.grad
-            parameters.append({"name": name, "trainable": parameter.requires_grad, "identity": id(parameter)})
+            elif not parameter.requires_grad and parameter.nbytes > LARGE:
+                shape = [int(length) for length in parameter.shape]
+                digest = hashlib.sha256(_bytes(_ensure_dense(parameter))).hexdigest()
+                facts |= {"dtype": _dtype(parameter), "shape": shape, "sha256": digest}
+                continue
+            tensors["value:" + name] = parameter
         self._save(data + ".safetensors", tensors)
-        facts = {"class": type(value).__name__, "training": bool(value.training), "parameters": parameters}
-        return {"file": data + ".safetensors", **facts}
+        kind = {"class": type(value).__name__, "training": bool(value.training)}
+        return {"file": data + ".safetensors", **kind, "parameters": parameters}
 
     def _optimizer(self, value: Any, data: str) -> dict[str, Any]:
         if not _is(value, "torch.optim", "Optimizer"):
@@ -218,13 +228,7 @@ class Collector:
         header: dict[str, Any] = {}
         start = 0
         for key, tensor in tensors.items():
-            if not _is_array(tensor) and not _is(tensor, "numpy", "generic"):
-                raise Unreadable("not a tensor or an array")
-            if _dtype(tensor) not in _SAFETENSORS or getattr(tensor, "is_sparse", False):
-                raise Unreadable(f"a tensor of type {_dtype(tensor)}")
-            if getattr(tensor, "is_meta", False):
-                raise Unreadable("a tensor on the meta device, which holds no numbers")
-            end = start + int(tensor.nbytes)
+            end = start + int(_ensure_dense(tensor).nbytes)
             self._spend(end - start)
             shape = [int(length) for length in tensor.shape]
             header[key] = {"dtype": _SAFETENSORS[_dtype(tensor)], "shape": shape, "data_offsets": [start, end]}
@@ -311,6 +315,17 @@ def _is(value: Any, module: str, *names: str) -> bool:
 
 def _is_array(value: Any) -> bool:
     return _is(value, "numpy", "ndarray") or _is(value, "torch", "Tensor")
+
+
+def _ensure_dense(value: Any) -> Any:
+    """The same value, if it is a tensor or an array whose elements can be written down; :class:`Unreadable` otherwise."""
+    if not _is_array(value) and not _is(value, "numpy", "generic"):
+        raise Unreadable("not a tensor or an array")
+    if _dtype(value) not in _SAFETENSORS or getattr(value, "is_sparse", False):
+        raise Unreadable(f"a tensor of type {_dtype(value)}")
+    if getattr(value, "is_meta", False):
+        raise Unreadable("a tensor on the meta device, which holds no numbers")
+    return value
 
 
 def _type(value: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import ctypes
+import hashlib
 import io
 import struct
 import warnings
@@ -88,12 +90,24 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class ParameterState:
-    """A parameter of a module: its value and gradient, and the identity by which an optimizer names it."""
+    """A parameter of a module: its value and gradient, and the identity by which an optimizer names it.
+
+    Of a large frozen one only the SHA-256 of its bytes is known; ``value`` has its type and shape, on the meta device.
+    """
 
     value: Tensor
     gradient: Tensor | None
     trainable: bool
     identity: int
+    digest: str | None = None
+
+    def equals(self, tensor: Tensor) -> bool:
+        """Whether the value is, bit for bit, a tensor of the same type and shape."""
+        theirs = tensor.detach().contiguous()
+        if self.digest is not None:
+            # Not through NumPy, which has no bfloat16
+            return hashlib.sha256(ctypes.string_at(theirs.data_ptr(), theirs.nbytes)).hexdigest() == self.digest
+        return torch.equal(self.value.contiguous().view(torch.uint8), theirs.view(torch.uint8))
 
 
 @dataclass(frozen=True)
@@ -202,8 +216,10 @@ class Evidence:
                 key, trainable, identity = fields["name"], fields["trainable"], fields["identity"]
                 if type(trainable) is not bool or type(identity) is not int:
                     raise values.Malformed("a malformed record")
-                value, gradient = tensors[f"value:{key}"], tensors.get(f"gradient:{key}")
-                parameters[values.one_line(key, 500)] = ParameterState(value, gradient, trainable, identity)
+                value, gradient, digest = tensors.get(f"value:{key}"), tensors.get(f"gradient:{key}"), None
+                if value is None:
+                    value, digest = _described(fields), str(fields["sha256"])
+                parameters[values.one_line(key, 500)] = ParameterState(value, gradient, trainable, identity, digest)
             return ModuleState(values.one_line(record["class"], 200), record["training"] is True, parameters)
 
     def optimizer(self, name: str) -> OptimizerState:
@@ -279,6 +295,14 @@ class Evidence:
         if any(isinstance(part, dict) for part in parts):
             raise values.Malformed("a mapping inside a list of pictures")
         return [picture for part in parts for picture in part]
+
+
+def _described(fields: dict[str, Any]) -> Tensor:
+    """A tensor of the type and shape of a parameter whose numbers were not kept."""
+    dtype, shape = getattr(torch, str(fields["dtype"]), None), fields["shape"]
+    if dtype not in TYPES or len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
+        raise values.Malformed("a malformed record")
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 def _picture(content: bytes, budget: list[int]) -> np.ndarray:

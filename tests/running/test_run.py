@@ -43,6 +43,8 @@ array = np.ones((2, 2), dtype=np.float32)
 not_a_tensor = [1.0]
 net = torch.nn.Linear(2, 1)
 net.bias.requires_grad_(False)
+net.large = torch.nn.Parameter(torch.arange(600_000).bfloat16().reshape(600, 1000).T, requires_grad=False)
+net.free = torch.nn.Parameter(torch.arange(600_000).bfloat16())
 net(torch.ones(1, 2)).sum().backward()
 optimizer = torch.optim.SGD([net.weight], lr=0.5)
 """
@@ -156,6 +158,17 @@ def test_modules(whole):
     assert not net.parameters["bias"].trainable
     assert optimizer.identities == (net.parameters["weight"].identity,)
     assert optimizer.options[0]["lr"] == 0.5
+
+
+def test_large_parameters(whole):
+    """Of a large frozen parameter type, shape and every bit are known, without a copy of it; of one that trains, all."""
+    large, free = (whole.module("net").parameters[name] for name in ("large", "free"))
+    was = torch.arange(600_000).bfloat16().reshape(600, 1000).T
+    assert (large.value.dtype, large.value.shape, large.trainable) == (was.dtype, was.shape, False)
+    assert large.equals(was)
+    assert not large.equals(was.contiguous().index_put((torch.tensor(999), torch.tensor(599)), torch.tensor(1).bfloat16()))
+    assert free.value.equal(torch.arange(600_000).bfloat16())
+    assert sum(file.stat().st_size for file in (whole.folder / "evidence/variables").glob("net.*")) < 1.3e6
 
 
 def test_lora_configs(whole):

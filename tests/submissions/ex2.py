@@ -326,6 +326,11 @@ ADAPTERS = [
         not_reached=("rank_as_asked", "optimizer_holds_lora", "gradients", "gradients_recomputed", "adapter_moved"),
     ),
     Submission(
+        "one number of one large frozen weight is another",
+        (append("step", "with torch.no_grad(): unet.mid_block.resnets[0].conv1.weight[0, 0, 0, 0] += 1e-3"), look()),
+        fails={"base_untouched": None},
+    ),
+    Submission(
         "the adapter merged into the weights after the step",
         (append("step", "unet.fuse_lora()"), look()),
         fails={"base_untouched": None},
