@@ -54,7 +54,7 @@ class Result:
 
     ``run`` says how executing the notebook ended: ``ended`` (completed, cell_error, timeout, out_of_memory or
     kernel_died), ``cell`` (the code cell it ended in, counted from 1, or None), ``seconds``,
-    ``peak_memory_bytes`` and ``device``.
+    ``peak_memory_bytes``, ``device``, ``unets_at_once`` and ``peak_gpu_memory_bytes``.
     """
 
     exercise: str

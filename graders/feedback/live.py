@@ -74,6 +74,8 @@ def _rest(graded: Live) -> Iterator[str]:
     yield f"This is your kernel as it stands; `grade {graded.result.exercise}` in a terminal runs the notebook afresh."
     if graded.later:
         yield f"It also checks: {'; '.join(graded.later)}."
+    if said := wording.ending(graded.result.run).memory:
+        yield said
 
 
 def _wrapped(text: str) -> Iterator[str]:

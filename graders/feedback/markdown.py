@@ -90,6 +90,9 @@ def _exercise(grade: Grade, title: str) -> Iterator[str]:
         yield ""
     if ending.advice:
         yield text(ending.advice)
+    if ending.memory:
+        yield ""
+        yield text(ending.memory)
         yield ""
     for check in grade.result.checks:
         yield from _check(check, grade)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graders.batch.gradebook import Grade, Record, Status, Student
+from graders.machine.room import TRUE_UNET
 from graders.misconceptions import MISCONCEPTIONS
 from graders.result import CheckResult, Outcome
 
@@ -54,6 +55,9 @@ STATUSES = {
     ),
 }
 """What a student is told of an exercise, in few words and, where there is no result, in full."""
+
+SMALL_GPU = 15e9
+"""Bytes: what programs get of the 16 GB of the GPU (a T4) that Colab and Kaggle lend for nothing."""
 
 WRITTEN_ANSWERS = "The written answers are read by a person and are not part of this score."
 GRADER_FAULT = "A grader failed at a check. That costs no points, and your instructor will look at it."
@@ -128,24 +132,41 @@ def facts(check: CheckResult) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: a sentence and, where it did not complete, its error in lines of their own and what to do."""
+    """How a run ended: a sentence and, where it did not complete, its error in lines of their own and what to do.
+
+    ``memory`` is what to know where the same notebook would not fit on a small GPU; "" where nothing is known against it.
+    """
 
     sentence: str
     error: tuple[str, ...] = ()
     advice: str = ""
+    memory: str = ""
 
 
 def ending(run: Mapping[str, Any]) -> Ending:
     """How the run of a result ended."""
     if run["ended"] == "completed":
-        return Ending(f"The notebook ran {run['seconds']:.0f} s on {run['device']}.")
+        return Ending(f"The notebook ran {run['seconds']:.0f} s on {run['device']}.", memory=_memory(run))
     how, advice = ENDINGS[run["ended"]]
     where = f" in code cell {run['cell']}" if run["cell"] else ""
     used = f"{run['seconds']:.0f} s, {run['peak_memory_bytes'] / (1 << 30):.1f} GiB"
     sentence = f"The notebook {how}{where} ({used}); what it had reached is graded."
     error = run.get("error")
     lines = (error["line"], f"{error['ename']}: {error['evalue']}") if error else ()
-    return Ending(sentence, tuple(filter(None, lines)), advice)
+    return Ending(sentence, tuple(filter(None, lines)), advice, _memory(run))
+
+
+def _memory(run: Mapping[str, Any]) -> str:
+    unets, peak = run.get("unets_at_once", 0), run.get("peak_gpu_memory_bytes", 0)
+    said = []
+    if peak > SMALL_GPU:
+        said.append(f"It took {peak / 1e9:.1f} GB of GPU memory; of a free GPU's 16 GB about 15 can be had.")
+    if unets > 1:
+        said.append(
+            f"{unets} U-Nets were in memory at once. With Stable Diffusion 1.5 each takes {TRUE_UNET / 1e9:.1f} GB before "
+            "anything is computed: delete one before you load the next, or keep one and put the adapters on and off."
+        )
+    return " ".join(said)
 
 
 def parts(grade: Grade) -> Iterator[tuple[str, str]]:

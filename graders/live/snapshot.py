@@ -15,7 +15,7 @@ import psutil  # type: ignore[import-untyped]  # publishes no types
 from nbformat.v4 import new_notebook, writes
 
 from graders.errors import ExplainedError
-from graders.running.collect import Collector, device
+from graders.running.collect import Collector, device, peak_gpu_memory, unets
 from graders.running.report import RunReport
 from graders.saving import save
 
@@ -57,7 +57,7 @@ def take(wanted: Wanted, namespace: Mapping[str, Any], folder: Path) -> dict[str
     # Written answers are read in the file that is handed in
     save(writes(new_notebook()).encode(), folder / "notebook.ipynb")
     memory = psutil.Process().memory_info().rss
-    report = RunReport("completed", None, None, 0.0, memory, device())
+    report = RunReport("completed", None, None, 0.0, memory, device(), unets(), peak_gpu_memory())
     save(json.dumps(asdict(report)).encode(), folder / "run.json")
     return dict(_unread(wanted.hand_in, variables))
 

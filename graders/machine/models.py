@@ -15,12 +15,10 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants
 
 from graders.machine.finding import Finding
-from graders.machine.room import gib
+from graders.machine.room import TRUE_UNET, gib
 
 PATIENCE = 2.0
 """Seconds within which the Hub has to answer, for whoever waits."""
-BIG_MODEL = 4 * 859_520_964
-"""Bytes of the U-Net of Stable Diffusion 1.5 alone: exercise 1 counts its parameters, and each has four bytes."""
 
 _HUB_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
 _CONNECT = (
@@ -42,7 +40,7 @@ def cache(network: bool = False) -> Iterator[Finding]:
     else:
         free = shutil.disk_usage(place).free
         words = f"models in {folder}: {gib(free)} free"
-        broken = f"the U-Net of Stable Diffusion 1.5 alone has {gib(BIG_MODEL)}" if free < BIG_MODEL else None
+        broken = f"the U-Net of Stable Diffusion 1.5 alone has {gib(TRUE_UNET)}" if free < TRUE_UNET else None
         yield Finding("cache", words, broken, f"Free some space, or {elsewhere}", essential=False)
     if offline := _offline():
         yield Finding("offline", f"{offline} is set: nothing is loaded from the Hub but what is there")

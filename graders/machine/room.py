@@ -30,6 +30,8 @@ NEEDS = {
 """Of each reference solution, both its runs and the checks, on the CPU and two cores: what `python -m tests.machine.needs`
 printed with torch 2.13.0+cpu, diffusers 0.42.1 and Python 3.11. Exercises 3 and 4 ran with `-p NUM_INFERENCE_STEPS=2`, and 3
 with `-p STEPS=10`: it takes more time to do the same more often, and no more memory."""
+TRUE_UNET = 4 * 859_520_964
+"""Bytes of the U-Net of Stable Diffusion 1.5 alone: exercise 1 counts its parameters, and each has four bytes."""
 _SHARE = 2
 """Less than this part of what was measured is clearly too little. Other builds of the libraries take less, but they are
 most of what even the smallest notebook takes. Between that and all of it, there is a warning."""

@@ -78,6 +78,7 @@ class Collector:
         self.folder = folder
         self.readings = 0
         self.size = 0
+        self.unets = 0
         self.costs: dict[str, tuple[float, float]] = {}
         self.sizes: dict[str, int] = {}
         self.readers = {
@@ -89,6 +90,7 @@ class Collector:
         """Write a record of every variable as it stands; unless ``final``, of those that are due again."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            self.unets = max(self.unets, unets())  # every time: they may be gone when the next cell has run
             for name, kind in self.spec.items():
                 if final or self._due(name):
                     started = time.monotonic()
@@ -96,8 +98,8 @@ class Collector:
                     self.costs[name] = (time.monotonic(), time.monotonic() - started)
             if final or self._due(""):
                 started = time.monotonic()
-                session = json.dumps({"device": device(), "lora_configs": _lora_configs()}, allow_nan=False)
-                self._write("session.json", [session.encode()])
+                session = {"device": device(), "unets_at_once": self.unets, "peak_gpu_memory_bytes": peak_gpu_memory()}
+                self._write("session.json", [json.dumps({**session, "lora_configs": _lora_configs()}).encode()])
                 self.costs[""] = (time.monotonic(), time.monotonic() - started)
 
     def _due(self, name: str) -> bool:
@@ -401,6 +403,35 @@ def device() -> Any:
     return "cuda" if cuda is not None and cuda.is_initialized() else "cpu"
 
 
+def peak_gpu_memory() -> int:
+    """Bytes that PyTorch has held of a GPU at most, whatever the notebook had of them in use."""
+    return int(sys.modules["torch"].cuda.max_memory_reserved()) if device() == "cuda" else 0
+
+
+def unets() -> int:
+    """How many U-Nets there are with numbers in them; those of which only the architecture was built take no memory."""
+
+    wanted = getattr(sys.modules.get(_UNETS), "UNet2DConditionModel", None)
+    if not isinstance(wanted, type):
+        return 0
+    kinds = {wanted, *wanted.__subclasses__()}
+
+    def living() -> int:
+        return sum(_has_numbers(item) for item in gc.get_objects() if type(item) in kinds)
+
+    if living() > 1:
+        gc.collect()  # what only refers to itself is gone the next time that memory is wanted
+    return living()
+
+
+def _has_numbers(unet: Any) -> bool:
+    try:
+        return not next(iter(unet.parameters())).is_meta
+    except Exception:  # one without parameters, half built, or not what its class says
+        return False
+
+
+_UNETS = "diffusers.models.unets.unet_2d_condition"
 _FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
 _built: list[dict[str, Any]] = []
 

@@ -36,6 +36,7 @@ from nbformat.v4 import new_code_cell, new_output
 from graders.running import files, values
 from graders.running import notebook as notebooks
 from graders.running.memory import kill_descendants
+from graders.running.report import SESSION
 
 MAX_OUTPUT = 20_000_000
 """Characters of output that are kept of one notebook; what is printed beyond them is dropped."""
@@ -275,17 +276,18 @@ class Execution:
             "ended": ending.ended,
             "cell": ending.cell,
             "error": ending.error,
-            "device": self._device(),
+            **self._session(),
         }
         (evidence / "run.json.part").write_text(json.dumps(report))
         os.replace(evidence / "run.json.part", evidence / "run.json")
 
-    def _device(self) -> str:
+    def _session(self) -> dict[str, Any]:
+        """Where the notebook computed and what it held there, as far as the collector has seen it."""
+        seen: dict[str, Any] = {"device": "cpu"}
         with contextlib.suppress(OSError, files.Refused, values.Malformed):
-            session = files.read_file(self.variables, "session.json", MAX_OUTPUT)
-            if values.parse_object(session).get("device") == "cuda":
-                return "cuda"
-        return "cpu"
+            session = values.parse_object(files.read_file(self.variables, "session.json", MAX_OUTPUT))
+            seen |= {name: session[name] for name in SESSION if name in session}
+        return seen
 
 
 class _OneKernel(KernelSpecManager):

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 from graders.running import values
 
+SESSION = ("device", "unets_at_once", "peak_gpu_memory_bytes")
+"""What the notebook's own side saw of its session."""
 Ended = Literal["completed", "cell_error", "timeout", "out_of_memory", "kernel_died"]
 
 
@@ -29,6 +31,10 @@ class RunReport:
     seconds: float
     peak_memory_bytes: int
     device: Literal["cpu", "cuda"]
+    unets_at_once: int = 0
+    """U-Nets that were in memory when a cell had run, at most."""
+    peak_gpu_memory_bytes: int = 0
+    """What PyTorch held of a GPU at most."""
 
     @property
     def reason(self) -> str:
@@ -57,4 +63,7 @@ def read_report(content: bytes, **seen: float) -> RunReport:
         if not isinstance(error, dict) or any(type(error.get(key)) is not str for key in ("ename", "evalue", "line")):
             raise values.Malformed("an error without a name")
         error = RunError(*(values.one_line(error[key], 500) for key in ("ename", "evalue", "line")))
-    return RunReport(ended, cell, error, float(seconds), memory, device)
+    held = [fields.get(name, 0) for name in SESSION if name != "device"]
+    if any(type(number) is not int or not 0 <= number < 1 << 63 for number in held):
+        raise values.Malformed("a run that held no number of things")
+    return RunReport(ended, cell, error, float(seconds), memory, device, *held)

@@ -48,6 +48,13 @@ def test_failure_in_full_and_success_in_a_line() -> None:
     assert "all 28 of them" in shown(PASSED, FAILED, verbose=True)
 
 
+def test_several_unets_in_memory() -> None:
+    """Whoever holds several U-Nets at once, or more than a free GPU has, is told so; whoever does not, is not."""
+    assert "2 U-Nets were in memory at once" in shown(PASSED, unets_at_once=2)
+    assert "16.5 GB of GPU memory" in shown(PASSED, peak_gpu_memory_bytes=16_500_000_000)
+    assert "memory" not in shown(PASSED, unets_at_once=1, peak_gpu_memory_bytes=14_000_000_000)
+
+
 def test_control_sequences_are_shown_not_obeyed() -> None:
     """A hand-in cannot steer the terminal of whoever reads the feedback."""
     text = shown(FAILED)

@@ -84,7 +84,11 @@ def modules(draw: st.DrawFn) -> tuple[Any, bytes]:
     parameters = [{"name": name, "trainable": draw(st.booleans()), "identity": at} for at, name in enumerate(names)]
     for parameter in parameters:
         if draw(st.booleans()):
-            digest = {"dtype": draw(st.sampled_from(DTYPES)), "shape": draw(shapes), "sha256": draw(st.just("00") | texts)}
+            digest = {
+                "dtype": draw(st.sampled_from(DTYPES)),
+                "shape": draw(shapes),
+                "sha256": draw(st.just("00") | texts),
+            }
             parameter |= digest
             kept.remove(f"value:{parameter['name']}")
     record = {**MODULE, "parameters": parameters}

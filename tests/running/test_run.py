@@ -166,9 +166,23 @@ def test_large_parameters(whole):
     was = torch.arange(600_000).bfloat16().reshape(600, 1000).T
     assert (large.value.dtype, large.value.shape, large.trainable) == (was.dtype, was.shape, False)
     assert large.equals(was)
-    assert not large.equals(was.contiguous().index_put((torch.tensor(999), torch.tensor(599)), torch.tensor(1).bfloat16()))
+    assert not large.equals(
+        was.contiguous().index_put((torch.tensor(999), torch.tensor(599)), torch.tensor(1).bfloat16())
+    )
     assert free.value.equal(torch.arange(600_000).bfloat16())
     assert sum(file.stat().st_size for file in (whole.folder / "evidence/variables").glob("net.*")) < 1.3e6
+
+
+def test_unets_in_memory(run_cells):
+    """The U-Nets that a notebook holds at once are counted: not those that are gone, nor those without weights."""
+    one = "UNet2DConditionModel(8, block_out_channels=(32,), down_block_types=('DownBlock2D',), up_block_types=('UpBlock2D',))"
+    build = f"""
+import torch
+from diffusers import UNet2DConditionModel
+with torch.device("meta"): empty = [{one}, {one}]
+"""
+    assert run_cells(build, f"a = {one}", "del a", f"a = {one}", hand_in={}).run.unets_at_once == 1
+    assert run_cells(build, f"a, b = {one}, {one}; c = a", "del a, b, c", hand_in={}).run.unets_at_once == 2
 
 
 def test_lora_configs(whole):
