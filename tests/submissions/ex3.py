@@ -17,7 +17,7 @@ WRONG = [
         "trained on random noise, the flaw that the lesson's own first notebook had",
         (append("dataset", "rng = np.random.default_rng(0)"), replace(
             "encode",
-            "torch.from_numpy(np.array(image.convert(\"RGB\")))",
+            "torch.from_numpy(np.array(image.convert(\"RGB\").resize(size)))",
             "torch.from_numpy(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))",
         )),
         fails={"denoises_the_style": "trained-on-noise", "style_shift": "trained-on-noise", "prompt_kept": "prompt-forgotten"},
@@ -188,7 +188,7 @@ for rank in RANKS:
     ),
     Submission(
         "gradient ascent: a sign too many before backward",
-        (replace("train", "loss.backward()", "(-loss).backward()"),),
+        (replace("train", "scaler.scale(loss).backward()", "(-loss).backward()"),),
         fails={"losses_recorded": "loss-diverged"},
         may_fail=("denoises_the_style", "style_shift", "prompt_kept", "not_memorised"),
     ),
@@ -363,7 +363,7 @@ RIGHT = [
                 "    history = []\n    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)\n",
                 "lr=1e-3",
                 "lr=2e-3, weight_decay=0",
-                "        loss.backward()\n        optimizer.step()\n",
+                "        scaler.scale(loss).backward()\n        scaler.step(optimizer)\n        scaler.update()\n",
                 "        loss.backward()\n        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)\n"
                 "        optimizer.step()\n        schedule.step()\n",
                 "init_lora_weights=\"gaussian\",\n",
