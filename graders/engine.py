@@ -48,6 +48,14 @@ class NotReached(Exception):
         self.because = because
 
 
+class LeftToPerson(Exception):
+    """What was seen is for a person to judge; ``because`` is a sentence for the student, or "" where none is needed."""
+
+    def __init__(self, because: str = "") -> None:
+        super().__init__(because)
+        self.because = because
+
+
 def fail(found: str, *, expected: str, hint: str, misconception: str | None = None) -> NoReturn:
     """End a check, or the part of it that is running, as failed."""
     raise CheckFailed(found, expected=expected, hint=hint, misconception=misconception)
@@ -62,21 +70,16 @@ class Verdict:
     parts: dict[str, Exception | None] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     measured: dict[str, measured.Table] = field(default_factory=dict)
-    reviewed_by_person: bool = False
     ended: Outcome | None = None
 
     def found(self, text: str) -> None:
-        """Say what was seen, for a check that passes."""
+        """Say what was seen; of a check that fails, its failures are told instead."""
         self.seen.append(text)
 
     def measure(self, columns: Mapping[str, Iterable[Any]], part: str = "") -> None:
         """Keep columns of numbers for a figure, of the whole check or of one part, whether it passes or fails."""
         if len(self.measured) < measured.MAX_TABLES:
             self.measured[part] = measured.table(columns)
-
-    def await_review(self) -> None:
-        """Leave this check to a person."""
-        self.reviewed_by_person = True
 
     def each(self, kind: str, keys: Iterable[_Key]) -> Iterator[tuple[_Key, AbstractContextManager[None]]]:
         """Each key with the part of the check that is about it, named for example "rank 4".
@@ -100,10 +103,10 @@ class Verdict:
             self.parts[name] = error
 
     def holds(self, part: str | None = None) -> bool:
-        """Whether the check, or one part of it, passed."""
+        """Whether the check, or one part of it, passed, or at least nothing was found against it."""
         if part in self.parts:
             return not _is_verdict(self.parts[part])
-        return self.ended in (Outcome.PASSED, Outcome.GRADER_FAULT)
+        return self.ended in (Outcome.PASSED, Outcome.AWAITING_REVIEW, Outcome.GRADER_FAULT)
 
     def any_holds(self) -> bool:
         """Whether anything is left for a check that needs this one."""
@@ -111,7 +114,7 @@ class Verdict:
 
 
 def _is_verdict(error: BaseException | None) -> bool:
-    """Whether an exception says something about the hand-in; any other is a fault of the grader."""
+    """Whether an exception says something against the hand-in."""
     return isinstance(error, (CheckFailed, NotReached, HandInError))
 
 
@@ -180,7 +183,8 @@ class _Plugin:
         # A check without parts is one part without a name; what ends a check early ends all of it.
         parts = dict(verdict.parts) if verdict.parts and error is None else {"": error}
         ended = {name: e for name, e in parts.items() if e is not None}
-        faults = {name: e for name, e in ended.items() if not _is_verdict(e)}
+        left = {name: e for name, e in ended.items() if isinstance(e, LeftToPerson)}
+        faults = {name: e for name, e in ended.items() if not _is_verdict(e) and name not in left}
         blocked = {name: e for name, e in ended.items() if isinstance(e, NotReached)}
         failures = {name: _as_failure(e) for name, e in ended.items() if isinstance(e, (CheckFailed, HandInError))}
         self.faults += [f"{item.name} {name}: {''.join(traceback.format_exception(e))}" for name, e in faults.items()]
@@ -195,6 +199,7 @@ class _Plugin:
             for name, e in faults.items()
         ]
         found = [f"{name}: {text}" if name else text for name, text in said] or verdict.seen
+        found += [because for because in dict.fromkeys(e.because for e in left.values()) if because]
         result: dict[str, Any] = {"found": "\n".join(found), "measured": verdict.measured}
         if failures:
             first = next(iter(failures.values()))
@@ -207,9 +212,11 @@ class _Plugin:
         elif blocked:
             outcome = Outcome.NOT_REACHED
         else:
-            outcome = Outcome.AWAITING_REVIEW if verdict.reviewed_by_person else Outcome.PASSED
+            outcome = Outcome.AWAITING_REVIEW if left else Outcome.PASSED
         verdict.ended = outcome
-        score = round(points * (1 - (len(failures) + len(blocked)) / len(parts)), 2)
+        judged = len(parts) - len(left)
+        score = round(points * (judged - len(failures) - len(blocked)) / len(parts), 2)
+        points = round(points * judged / len(parts), 2)  # what a person judges is not in the program's score
         if not self._only or _id(item) in self._only:
             self.checks.append(CheckResult(_id(item), title, outcome, score, points, why=why, **result))
 

@@ -7,7 +7,7 @@ import pytest
 from graders.again import Again
 from graders.checks import combined_weight, strength
 from graders.checks.grid import Cell, Grid
-from graders.checks.precision import relative_error
+from graders.checks.precision import name_of, relative_error
 from graders.checks.review import await_person
 from graders.engine import NotReached, Verdict, fail
 from graders.exercise import Exercise, HandIn
@@ -93,6 +93,7 @@ def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, 
     for cell, part in verdict.each("cell", cells):
         with part:
             difference = max(grid.differences(cell))
+            verdict.found(f"cell {cell}: {difference:.2f} levels of 255 from the grader's pictures")
             if not grid.right(cell):
                 explanation = grid.explain(cell)
                 said = f"These pictures are up to {difference:.1f} levels of 255 off"
@@ -102,7 +103,6 @@ def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, 
                     hint=explanation.hint if explanation else hint,
                     misconception=explanation.misconception if explanation else None,
                 )
-            verdict.found(f"cell {cell}: {difference:.2f} levels of 255 from the grader's pictures")
 
 
 PAINT_BY_HAND = (
@@ -189,22 +189,23 @@ def test_strength(grid: Grid, verdict: Verdict) -> None:
     the adapter alone in full. That one adapter weakens the other is no fault of yours: both write to the same
     projections, and where they want different things neither gets all of it.
     """
-    scales = strength.scales(grid.composition.painter.device.type)
+    scales = grid.scales
     for axis, name in enumerate(strength.NAMES):
         for _, part in verdict.each("adapter", [name]):
             with part:
                 true, found = (grid.strength(axis, scales, painted_by_grader) for painted_by_grader in (True, False))
+                verdict.found(f"{name} {found}")
+                if (1.0, 1.0) in found.cells:
+                    verdict.found(f"{name} beside the other in full: {found.cells[1.0, 1.0]:z.0%} of what it is alone")
+                noticeable = grid.noticeable
                 for low, high in true.rises():
                     due, seen = (s.cells[high] - s.cells[low] for s in (true, found))
-                    if due > 0 and not seen > strength.NOTICEABLE * due:
+                    if due > 0 and not seen > noticeable * due:
                         fail(
                             f"From {Cell(low)} to {Cell(high)} the {name} changes by {seen:+z.0%}.",
                             expected=f"pictures in which the {name} grows with its weight",
                             hint="Put the pictures of these two cells side by side. What should the difference be?",
                         )
-                verdict.found(f"{name} {found}")
-                if (1.0, 1.0) in found.cells:
-                    verdict.found(f"{name} beside the other in full: {found.cells[1.0, 1.0]:z.0%} of what it is alone")
 
 
 @pytest.mark.points(3)
@@ -218,13 +219,13 @@ def test_combined_weight(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
     name = hand_in.parameters["LAYER"]
     layer = grid.composition.layer(name)
     true = combined_weight.combined(*layer, BLEND)
-    dtype = str(found.dtype).removeprefix("torch.")
-    if combined_weight.agrees(found, true, dtype, device):
+    dtypes = name_of(found), name_of(layer[0])
+    if combined_weight.agrees(found, true, dtypes, device):
         verdict.found(f"the right matrix of {true.shape[0]} × {true.shape[1]} numbers")
         return
     expected = "the matrix, in the layer's own shape, that base and adapters together multiply with"
     for misconception, what, wrong in combined_weight.wrong_forms(*layer, BLEND, grid.cells):
-        if combined_weight.agrees(found, wrong, dtype, device):
+        if combined_weight.agrees(found, wrong, dtypes, device):
             fail(
                 f"It is {what}.",
                 expected=expected,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graders.errors import HandInError
+from graders.profile import STANDARD, Profile
 
 if TYPE_CHECKING:  # `grade` must be able to say that numpy or torch is missing
     import numpy as np
@@ -39,11 +40,15 @@ class Exercise:
 
 @dataclass(frozen=True)
 class HandIn:
-    """What a run left behind, the parameters it ran with, and the same of a second run with other parameters."""
+    """What a run left behind, the parameters it ran with, and the same of a second run with other parameters.
+
+    ``profile`` is what it is measured with.
+    """
 
     evidence: Evidence
     parameters: Mapping[str, Any]
     again: HandIn | None = None
+    profile: Profile = STANDARD
 
     def picture_list(self, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
         """A list of ``count`` pictures, or :class:`HandInError`."""

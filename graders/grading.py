@@ -8,18 +8,21 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from graders import EXERCISES
 from graders.again import Again
+from graders.checks import thresholds
 from graders.engine import Checked, run_checks, titles
 from graders.errors import ExplainedError
 from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
+from graders.machine import hub
 from graders.machine.packages import blame
+from graders.profile import PRECISIONS, STANDARD, Profile, beside
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
@@ -35,7 +38,7 @@ class GradingError(ExplainedError):
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a notebook is run, and what it may take: seconds, and those of :class:`Limits`.
+    """Where a notebook is run, with which models and data, and what it may take: seconds, and those of :class:`Limits`.
 
     The slowest reference solution takes about 100 s on two cores. Without ``isolation`` it runs as any program does,
     which is for one's own notebooks.
@@ -45,16 +48,17 @@ class Setting:
     limits: Limits = field(default_factory=Limits)
     time_limit: float = 1800.0
     grace: float = 60.0
+    profile: Profile = STANDARD
 
 
-def setting(isolation: str) -> Setting:
+def setting(isolation: str, profile: Profile = STANDARD) -> Setting:
     """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
 
     Those have at most three quarters of the machine's memory, and 16 GiB.
     """
     if isolation == "none":
-        return Setting()
-    return Setting(Bubblewrap(), Limits(memory=min(16 << 30, machine_memory() * 3 // 4)))
+        return Setting(profile=profile)
+    return Setting(Bubblewrap(), Limits(memory=min(16 << 30, machine_memory() * 3 // 4)), profile=profile)
 
 
 @dataclass(frozen=True)
@@ -111,17 +115,22 @@ def execute(
             f"The fixtures are missing: there is no manifest.json in {catalog.ROOT}.",
             "Install the package again, or make them with: grade fixtures build",
         )
-    given = {**exercise.parameters, **_own_seed(exercise, notebook), **parameters}
+    within = within or Setting()
+    _ensure_fits(exercise, within.profile)
+    own = within.profile.parameters.get(name, {})
+    given = {**exercise.parameters, **_own_seed(exercise, notebook), **own, **parameters}
+    if (precision := given.get("PRECISION", STANDARD.precision)) not in PRECISIONS:
+        raise GradingError(f"There is no precision {precision!r}.", f"PRECISION is one of {', '.join(PRECISIONS)}.")
     runs = {"run": given}
     if exercise.others and twice:
         if other is None:
             other = hashlib.sha256(notebook.read_bytes()).digest()[0]
         runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
-    # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory.
-    workers = len(runs) if _on_cpu(given.get("DEVICE", "cpu")) else 1
+    # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory, or where
+    # two models of true size may be more than the machine has.
+    small = within.profile.model == STANDARD.model
+    workers = len(runs) if small and _on_cpu(given.get("DEVICE", "cpu")) else 1
     environment = {"OMP_NUM_THREADS": str(max(1, len(cores()) // workers))} if workers > 1 else {}
-
-    within = within or Setting()
 
     def run_one(place: str) -> HandIn:
         evidence = run(
@@ -135,13 +144,38 @@ def execute(
             limits=within.limits,
             isolation=within.isolation,
             environment=environment,
-            readable=sorted(set(named_files(list(runs[place].values())))),
+            readable=sorted({hub.with_blobs(path) for path in named_files(list(runs[place].values()))}),
         )
-        return HandIn(evidence, runs[place])
+        return HandIn(evidence, runs[place], profile=within.profile)
 
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
-    return HandIn(first.evidence, given, again[0] if again else None)
+    within.profile.save(folder)
+    return replace(first, again=again[0] if again else None)
+
+
+def _ensure_fits(exercise: Exercise, profile: Profile) -> None:
+    """:class:`GradingError` or another :class:`ExplainedError` if an exercise cannot be graded with a profile."""
+    from graders.checks.adapter_files import read_adapter
+    from graders.checks.architecture import empty_unet
+
+    thresholds.load(profile)
+    own = profile.parameters.get(exercise.name, {})
+    if unknown := [name for name in own if name not in (*exercise.parameters, "OUTPUT_DIR", "PRECISION")]:
+        known = ", ".join(exercise.parameters)
+        raise GradingError(
+            f"{exercise.name} has no parameter {unknown[0]}.", f"Mend it in the profile. There are: {known}."
+        )
+    if "ADAPTERS" in exercise.parameters and "ADAPTERS" not in own and profile.model != STANDARD.model:
+        raise GradingError(
+            f"{exercise.name} composes two adapters, and those that come with it fit its own model only.",
+            "Name two that fit yours in a profile, under [adapters], and give it with --profile.",
+        )
+    for adapter, folder in own.get("ADAPTERS", {}).items():
+        try:
+            read_adapter(Path(folder), empty_unet(Path(profile.model)))
+        except ExplainedError as error:  # which would be held against every hand-in
+            raise GradingError(f"The profile's {adapter} adapter: {error.problem}", error.fix) from None
 
 
 def _own_seed(exercise: Exercise, notebook: Path) -> dict[str, int]:
@@ -212,15 +246,15 @@ def grade(
     so that what cannot be graded, or is interrupted, costs nothing.
     """
     read_notebook(notebook)
-    beside = folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
-    shutil.rmtree(beside, ignore_errors=True)
+    partial = folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
+    shutil.rmtree(partial, ignore_errors=True)
     twice = not only or bool({*only} & {*titles(module_of(name), "again")})
-    hand_in = execute(name, notebook, beside, parameters or {}, watcher, other, within, twice)
+    hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice)
     if error := hand_in.evidence.run.error:
         blame(error.ename, error.evalue)
-    result = _conclude(name, hand_in, beside, watcher, only)
+    result = _conclude(name, hand_in, partial, watcher, only)
     shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    partial.rename(folder)
     return result
 
 
@@ -229,8 +263,10 @@ def rescore(name: str, folder: Path, watcher: Watcher | None = None) -> Result:
     stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
     if not stored:
         raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
-    first, *others = [HandIn(evidence, evidence.parameters) for evidence in stored]
-    return _conclude(name, HandIn(first.evidence, first.parameters, *others), folder, watcher)
+    profile = beside(folder)
+    thresholds.load(profile)  # or what was decided with them would be decided no more
+    first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
+    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher)
 
 
 def _conclude(name: str, hand_in: HandIn, folder: Path, watcher: Watcher | None, only: Collection[str] = ()) -> Result:

@@ -23,6 +23,8 @@ from graders.errors import ExplainedError
 from graders.feedback import terminal
 
 if TYPE_CHECKING:
+    from graders.grading import Setting
+    from graders.profile import Profile
     from graders.result import Result
 
 EXIT_UNGRADABLE = 2
@@ -74,6 +76,13 @@ def given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
     return parsed | ({"DEVICE": device} if device else {})
 
 
+def _asked(profile: Path | None, model: str | None) -> Profile:
+    """What to grade with; all of it is on this machine."""
+    from graders.profile import STANDARD
+
+    return options.named(profile, model).profile() if profile or model else STANDARD
+
+
 @dataclass(frozen=True)
 class _Own:
     """A notebook of one's own, and how it is graded: everything is kept in the folder .grade."""
@@ -81,7 +90,7 @@ class _Own:
     name: str
     notebook: Path
     parameters: dict[str, Any]
-    isolation: str
+    within: Setting
     console: Console
     verbose: bool = False
     only: tuple[str, ...] = ()
@@ -96,15 +105,15 @@ class _Own:
     def grade(self) -> Result:
         """Run and check it, and print the feedback."""
         from graders import grading
+        from graders.profile import STANDARD
 
-        within = grading.setting(self.isolation)
         with progress(self.console, self.name) as watcher:
             result = grading.grade(
-                self.name, self.notebook, self.folder, self.parameters, watcher, within=within, only=self.only
+                self.name, self.notebook, self.folder, self.parameters, watcher, within=self.within, only=self.only
             )
         title = grading.module_of(self.name).EXERCISE.title
         terminal.render(result, self.console, title=title, verbose=self.verbose)
-        if not self.parameters:
+        if not self.parameters and self.within.profile == STANDARD:
             same = "Your instructor's run makes the same checks, in a sandbox without network."
             self.console.print(Text(same, style="dim"))
         faults = self.folder / "grader-faults.log"
@@ -149,6 +158,8 @@ def _open(page: Path) -> None:
 
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
 device = options.device()
+profile = options.profile()
+model = options.model()
 isolation = options.isolation("none", "bubblewrap is a sandbox, for notebooks that are not your own.")
 
 
@@ -171,6 +182,8 @@ def exercise(name: str) -> click.Command:
         help="Run it with this parameter instead.",
     )
     @device
+    @profile
+    @model
     @isolation
     def command(
         notebook: Path | None,
@@ -181,12 +194,15 @@ def exercise(name: str) -> click.Command:
         verbose: bool,
         parameters: tuple[str, ...],
         device: str | None,
+        profile: Path | None,
+        model: str | None,
         isolation: str,
     ) -> None:
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
         parsed = given(parameters, device)
-        _before_run(name, parsed, isolation, console)
+        asked = _asked(profile, model)
+        _before_run(name, {**asked.parameters.get(name, {}), **parsed}, isolation, console)
         from graders import grading
 
         notebook = notebook or grading.find_notebook(name, Path.cwd())
@@ -195,7 +211,8 @@ def exercise(name: str) -> click.Command:
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
         grading.ensure_checks(name, only)
-        own = _Own(name, notebook, parsed, isolation, console, verbose, only)
+        within = grading.setting(isolation, asked)
+        own = _Own(name, notebook, parsed, within, console, verbose, only)
 
         def once(first: bool) -> int:
             result = own.grade()
@@ -242,20 +259,27 @@ def _watched(own: _Own, once: Callable[[bool], int]) -> int:
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @_verbose
 @device
+@profile
+@model
 @isolation
-def every(folder: Path, verbose: bool, device: str | None, isolation: str) -> None:
+def every(
+    folder: Path, verbose: bool, device: str | None, profile: Path | None, model: str | None, isolation: str
+) -> None:
     """Grade the notebooks of all exercises in FOLDER, one after the other."""
     console = Console(file=sys.stdout)
     parsed = given((), device)
-    _before_run(None, parsed, isolation, console)
+    asked = _asked(profile, model)
+    _before_run(None, {"MODEL": asked.model, **parsed}, isolation, console)
     from graders import grading
+
+    within = grading.setting(isolation, asked)
 
     table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
     statuses = []
     for name in EXERCISES:
         try:
             notebook = grading.find_notebook(name, folder)
-            result = _Own(name, notebook, parsed, isolation, console, verbose).grade()
+            result = _Own(name, notebook, parsed, within, console, verbose).grade()
         except ExplainedError as error:  # one missing notebook must not keep the others from being graded
             terminal.complain(error)
             table.add_row(name, "", "not graded")

@@ -47,6 +47,11 @@ class CheckResult:
     hint: str = ""
     measured: dict[str, measured.Table] = field(default_factory=dict, hash=False)
 
+    @property
+    def written(self) -> bool:
+        """Whether this stands for the written answers, which no program judges; other checks may await a person as well."""
+        return self.id == "written_answers"
+
 
 @dataclass(frozen=True)
 class Result:

@@ -81,6 +81,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
 @_isolation
 @_jobs
+@options.profile()
 @click.option(
     "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
 )
@@ -109,6 +110,7 @@ def batch(
     exercise: str | None,
     isolation: str,
     jobs: int | None,
+    profile: Path | None,
     time_limit: int,
     roster: Path | None,
     attempts: str,
@@ -132,10 +134,13 @@ def batch(
     from graders.batch.discovery import discover
     from graders.batch.store import Order, Rules, Store
     from graders.batch.workers import crew
+    from graders.checks import thresholds
     from graders.feedback import batch as feedback
+    from graders.profile import STANDARD
     from graders.running.promises import insist
 
     console = Console(file=sys.stdout)
+    asked = options.named(profile).profile() if profile else STANDARD
     store = Store(output)
     with _at_work(store, console):
         with console.status("Looking at the hand-ins…"):
@@ -146,11 +151,12 @@ def batch(
                 found, known = anonymity.hide(found, known, anonymity.Key(key, output))
             named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
             exercises = tuple(name for name in EXERCISES if name in named)
+            thresholds.ensure(asked, exercises)
             rules = Rules(exercises, attempts, dict.fromkeys(exercises, due) if due else {}, late_penalty)
             strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
             store.extend(Order(rules, known, found.layout, strays, anonymous=key is not None))
             todo = deposit(found, rules, store)
-        within = replace(grading.setting(isolation), time_limit=float(time_limit))
+        within = replace(grading.setting(isolation, asked), time_limit=float(time_limit))
         if within.isolation:
             with console.status("Putting the sandbox to the test…"):
                 insist(within.isolation)

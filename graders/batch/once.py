@@ -15,6 +15,7 @@ from typing import Any
 
 from graders.fixtures import catalog
 from graders.grading import Setting, grade, module_of, rescore
+from graders.profile import STANDARD, Profile, beside
 from graders.result import load
 from graders.saving import save
 
@@ -51,8 +52,9 @@ def grade_once(
     again, if the graders have changed.
     """
     known = folder / KNOWN
-    limits = asdict((within or Setting()).limits) | {"time_limit": (within or Setting()).time_limit}
-    ran, checked = _key(exercise, notebook, parameters or {}), graders_key()
+    within = within or Setting()
+    limits = asdict(within.limits) | {"time_limit": within.time_limit}
+    ran, checked = _key(exercise, notebook, parameters or {}, within.profile), _checks_key(within.profile)
     before = json.loads(known.read_text()) if known.is_file() else {}
     if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within)
@@ -71,7 +73,8 @@ def check_again(exercise: str, folder: Path) -> None:
     rescore(exercise, folder)
     known = folder / KNOWN
     if known.is_file():
-        save(json.dumps(json.loads(known.read_text()) | {"checked": graders_key()}).encode(), known)
+        checked = _checks_key(beside(folder))
+        save(json.dumps(json.loads(known.read_text()) | {"checked": checked}).encode(), known)
 
 
 def _higher(limits: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
@@ -83,10 +86,17 @@ def _was_stopped(folder: Path) -> bool:
     return load(folder / "result.json").run["ended"] in ("timeout", "out_of_memory", "kernel_died")
 
 
-def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any]) -> str:
+def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any], profile: Profile) -> str:
     """What a run depends on."""
-    asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)}"
+    own = "" if profile == STANDARD else f"{profile}"
+    asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)} {own}"
     return hashlib.sha256(asked.encode() + notebook.read_bytes()).hexdigest()
+
+
+def _checks_key(profile: Profile) -> str:
+    """What a verdict depends on besides the run."""
+    own = None if profile == STANDARD else profile.thresholds
+    return graders_key() + (hashlib.sha256(Path(own).read_bytes()).hexdigest() if own else "")
 
 
 @cache

@@ -23,6 +23,7 @@ from graders.batch.gradebook import Status
 from graders.batch.once import Done, check_again, grade_once
 from graders.errors import ExplainedError
 from graders.grading import Setting, cores
+from graders.machine.room import TRUE_NEED, of_true_size
 from graders.result import Outcome, Result, load
 from graders.running.archive import ArchiveError
 from graders.running.memory import machine_memory
@@ -68,16 +69,28 @@ class Crew:
 def crew(within: Setting, jobs: int | None = None) -> Crew:
     """Workers for as many ``jobs``, or for as many as this machine has cores, memory and GPU memory for."""
     if jobs is None:
-        worker = _CHECKS_MEMORY + 2 * _RUN_MEMORY  # a notebook is run twice, side by side
+        checks, runs, more = _needs(within)
+        worker = checks + runs * (_RUN_MEMORY + more)
         jobs = max(1, min(len(cores()), machine_memory() // worker))
         if gpu := _gpu_memory():
             jobs = max(1, min(jobs, gpu // _GPU_MEMORY))
     return Crew(jobs, _shared(within, jobs))
 
 
+def _needs(within: Setting) -> tuple[int, int, int]:
+    """Bytes for checking, how many runs of a notebook there are at a time, and the bytes more that each needs."""
+    if of_true_size(within.profile.model):  # which is run once, and then again
+        return _CHECKS_MEMORY + TRUE_NEED.memory, 1, TRUE_NEED.memory
+    return _CHECKS_MEMORY, 2, 0
+
+
 def _shared(within: Setting, jobs: int) -> Setting:
-    """The setting with a worker's share of the memory, so that all together never take more than there is."""
-    memory = (machine_memory() * 7 // 8 // jobs - _CHECKS_MEMORY) // 2
+    """The setting with a worker's share of the memory, so that all together never take more than there is.
+
+    What a run has taken is free again when its checks begin.
+    """
+    checks, runs, more = _needs(within)
+    memory = (machine_memory() * 7 // 8 // jobs - (0 if more else checks)) // runs
     gpu = _gpu_memory()
     limits = replace(
         within.limits,

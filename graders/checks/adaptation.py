@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from graders.checks.adapters import Adapter
-from graders.checks.denoising import DenoisingProbe, Profile
+from graders.checks.denoising import DenoisingProbe, TimestepProfile
 from graders.checks.judge import Judge
 from graders.checks.painting import Painter
 from graders.checks.pictures import Pictures, read_pictures
@@ -69,9 +69,15 @@ class Adaptation:
     """
 
     def __init__(
-        self, model: str | Path, judge: str | Path, style: Path, plain: Path | None = None, device: str = "auto"
+        self,
+        model: str | Path,
+        judge: str | Path,
+        style: Path,
+        plain: Path | None = None,
+        device: str = "auto",
+        precision: str = "float32",
     ) -> None:
-        self.painter, self.judge = Painter(model, device), Judge(judge, device)
+        self.painter, self.judge = Painter(model, device, precision), Judge(judge, device)
         self.style_pictures = read_pictures(style)
         self._plain = plain
         # Spread over the whole set, so that every subject takes part however the set is ordered.
@@ -139,7 +145,7 @@ class Adaptation:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
         return _gain(self._style_probe, adapter)
 
-    def timestep_profile(self, adapter: Adapter) -> Profile:
+    def timestep_profile(self, adapter: Adapter) -> TimestepProfile:
         """How much the adapter does at which timestep, on the same pictures."""
         return self._style_probe.profile(adapter)
 
@@ -152,10 +158,16 @@ class Adaptation:
         return Recognition(self._recognised(self._base_seen), self._recognised(self._seen(adapter)))
 
     def _recognised(self, seen: Tensor) -> float:
-        """Mean over the facts that the metadata gives; a fact's choices are described by the captions that share it."""
+        """Mean over the facts that the metadata gives; a fact's choices are described by the captions that share it.
+
+        Where it gives none, the fact is the caption itself.
+        """
         rows = self.style_pictures.rows
         shares = []
-        for fact in (("subject",), ("colour", "background")):
+        facts = [
+            fact for fact in (("subject",), ("colour", "background")) if all(key in row for key in fact for row in rows)
+        ]
+        for fact in facts or [("text",)]:
             values = [" on ".join(str(row[key]) for key in fact) for row in rows]
             choices: dict[str, list[str]] = {}
             for value, row in zip(values, rows, strict=True):

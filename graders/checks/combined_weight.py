@@ -20,9 +20,9 @@ def combined(weight: Tensor, style: LoraLayer, subject: LoraLayer, weights: Weig
     return weight.float() + style.delta(weights[0]) + subject.delta(weights[1])
 
 
-def agrees(found: Tensor, true: Tensor, dtype: str, device: str) -> bool:
-    """Whether a tensor is another but for rounding; ``dtype`` and ``device`` are those it was computed in and on."""
-    return found.shape == true.shape and relative_error(found, true) <= tolerance([dtype], device, ROUNDINGS)
+def agrees(found: Tensor, true: Tensor, dtypes: Iterable[str], device: str) -> bool:
+    """Whether a tensor is another but for rounding; ``dtypes`` and ``device`` are those that both were computed in and on."""
+    return found.shape == true.shape and relative_error(found, true) <= tolerance(dtypes, device, ROUNDINGS)
 
 
 def wrong_forms(

@@ -15,6 +15,7 @@ from graders.checks.adapter_files import read_adapter
 from graders.checks.adapters import Adapter, LoraLayer
 from graders.checks.hypotheses import Noise, Weights
 from graders.checks.painting import Painter
+from graders.profile import STANDARD
 
 DIGITS = 6
 """Decimals to which weights are told apart."""
@@ -26,6 +27,7 @@ class Settings:
 
     steps: int
     guidance: float
+    precision: str = "float32"
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:
@@ -57,7 +59,7 @@ class Composition:
     @cached_property
     def painter(self) -> Painter:
         """The base model."""
-        return _painter(self._model, self._device)
+        return _painter(self._model, self._device, self.settings.precision)
 
     @cached_property
     def adapters(self) -> tuple[Adapter, Adapter]:
@@ -74,8 +76,7 @@ class Composition:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of every picture."""
-        side = self.painter.unet.config.sample_size * self.painter.pipeline.vae_scale_factor
-        return side, side, 3
+        return self.painter.side, self.painter.side, 3
 
     def pictures(self, weights: Weights, noises: Sequence[Noise]) -> list[np.ndarray]:
         """One picture per prompt, each from its own noise."""
@@ -109,8 +110,8 @@ class Composition:
 
 
 @lru_cache(maxsize=1)
-def _painter(model: str, device: str) -> Painter:
-    return Painter(model, device)
+def _painter(model: str, device: str, precision: str) -> Painter:
+    return Painter(model, device, precision)
 
 
 def make(parameters: Mapping[str, Any]) -> Composition:
@@ -135,5 +136,9 @@ def _asked(parameters: Mapping[str, Any]) -> tuple[str, str, tuple[str, str], tu
         (parameters["ADAPTERS"]["style"], parameters["ADAPTERS"]["subject"]),
         tuple(parameters["PROMPTS"]),
         parameters["SEED"],
-        Settings(parameters["NUM_INFERENCE_STEPS"], parameters["GUIDANCE_SCALE"]),
+        Settings(
+            parameters["NUM_INFERENCE_STEPS"],
+            parameters["GUIDANCE_SCALE"],
+            parameters.get("PRECISION", STANDARD.precision),
+        ),
     )

@@ -17,13 +17,14 @@ from graders.checks.pictures import Pictures
 
 DRAWS = 4
 """Noisings of each picture: one timestep from each quarter of the schedule."""
-BATCH = 64
+BATCHES = 2
+"""Predictions made at once, in units of the pictures that the painter has room for: each of those takes two."""
 BINS = 2 * DRAWS
 """Parts of the schedule that a profile tells apart: each has half of the noisings of a quarter."""
 
 
 @dataclass(frozen=True)
-class Profile:
+class TimestepProfile:
     """How much an adapter does at which timestep: a number for each of :data:`BINS` equal parts of the schedule.
 
     ``timestep``: the middle of the part. ``difference``: how far the predicted noise is from the base model's, relative
@@ -41,23 +42,16 @@ class DenoisingProbe:
     def __init__(self, painter: Painter, pictures: Pictures, seed: int = 0) -> None:
         self._painter = painter
         self._measured: WeakKeyDictionary[Adapter, tuple[np.ndarray, Tensor]] = WeakKeyDictionary()
-        pipeline, device = painter.pipeline, painter.device
+        scheduler = painter.pipeline.scheduler
         generator = torch.Generator("cpu").manual_seed(seed)
-        steps = self.steps = int(pipeline.scheduler.config.num_train_timesteps)
-        pixels = torch.from_numpy(np.stack(pictures.images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        ids = pipeline.tokenizer(
-            pictures.captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids.to(device)
-        with torch.no_grad():
-            latents = pipeline.vae.encode(pixels.to(device)).latent_dist.mean.cpu()
-            text = pipeline.text_encoder(ids).last_hidden_state
-        latents = (latents * pipeline.vae.config.scaling_factor).repeat_interleave(DRAWS, 0)
+        steps = self.steps = int(scheduler.config.num_train_timesteps)
+        latents = painter.encode(pictures.images).repeat_interleave(DRAWS, 0)
         quarter = torch.arange(DRAWS).repeat(len(pictures.images)) * (steps // DRAWS)
         self.timesteps = quarter + torch.randint(steps // DRAWS, quarter.shape, generator=generator)
         self._noise = torch.randn(latents.shape, generator=generator)
-        alpha_bar = pipeline.scheduler.alphas_cumprod.cpu()[self.timesteps].view(-1, 1, 1, 1)
+        alpha_bar = scheduler.alphas_cumprod.cpu()[self.timesteps].view(-1, 1, 1, 1)
         self._noised = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * self._noise
-        self._text = text.repeat_interleave(DRAWS, 0)
+        self._text = painter.read(pictures.captions).repeat_interleave(DRAWS, 0)
 
     @cached_property
     def base(self) -> np.ndarray:
@@ -77,23 +71,25 @@ class DenoisingProbe:
             self._measured[adapter] = self._measure([(adapter, 1.0)])
         return self._measured[adapter]
 
-    def profile(self, adapter: Adapter) -> Profile:
+    def profile(self, adapter: Adapter) -> TimestepProfile:
         """How much the adapter does at which timestep, from the predictions that the errors were made of."""
         base, adapted = self._of_base[1].flatten(1), self._of(adapter)[1].flatten(1)
         differences = (adapted - base).norm(dim=1) / base.norm(dim=1)
         part = self.timesteps * BINS // self.steps
         means = [float(differences[part == number].mean()) for number in range(BINS)]
-        return Profile(tuple((number + 0.5) * self.steps / BINS for number in range(BINS)), tuple(means))
+        return TimestepProfile(tuple((number + 0.5) * self.steps / BINS for number in range(BINS)), tuple(means))
 
     @torch.no_grad()
     def _measure(self, adapters: list[tuple[Adapter, float]]) -> tuple[np.ndarray, Tensor]:
         """The errors, float [pictures, draws], and the predictions, [pictures · draws, channels, height, width]."""
-        device, losses, predictions = self._painter.device, [], []
-        with merged(self._painter.unet, adapters):
-            for batch in torch.arange(len(self.timesteps)).split(BATCH):
-                predicted = self._painter.unet(
-                    self._noised[batch].to(device), self.timesteps[batch].to(device), self._text[batch.to(device)]
-                ).sample.cpu()
+        painter, losses, predictions = self._painter, [], []
+        with merged(painter.unet, adapters):
+            for batch in torch.arange(len(self.timesteps)).split(BATCHES * painter.batch):
+                predicted = painter.unet(
+                    self._noised[batch].to(painter.device, painter.dtype),
+                    self.timesteps[batch].to(painter.device),
+                    self._text[batch.to(painter.device)],
+                ).sample.float().cpu()  # fmt: skip
                 predictions.append(predicted)
                 errors = F.mse_loss(predicted, self._noise[batch], reduction="none")
                 losses.append(errors.mean(dim=(1, 2, 3)))

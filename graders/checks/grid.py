@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import product, starmap
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from graders.checks import thresholds
 from graders.checks.composition import Composition, Settings, distance, shared
 from graders.checks.hypotheses import Start, Weights, drifting, explain, hypotheses, same, starts
-from graders.checks.strength import Scales, Strength, measure
+from graders.checks.judge import Judge
+from graders.checks.strength import NOTICEABLE, Scales, Strength, measure, of_fixtures, of_pictures
 from graders.checks.tables import number
+from graders.engine import LeftToPerson
 from graders.errors import HandInError
 from graders.exercise import HandIn
 
@@ -68,7 +71,24 @@ class Grid:
     @cached_property
     def tolerance(self) -> float:
         """Levels of 255 by which a picture may differ on average, whatever device it was painted on."""
-        return thresholds.load().picture
+        return thresholds.known(thresholds.picture(self._hand_in.profile), self._hand_in)
+
+    @property
+    def noticeable(self) -> float:
+        """Share of the change that an adapter makes, less than which is none, where it is known how rounding changes pictures."""
+        rounding = thresholds.picture(self._hand_in.profile)
+        return thresholds.known(None if rounding is None else NOTICEABLE, self._hand_in)
+
+    @cached_property
+    def scales(self) -> Scales:
+        """What the pictures are measured on, as CLIP sees them."""
+        device, profile = self.composition.painter.device.type, self._hand_in.profile
+        if profile.of_fixtures:
+            return of_fixtures(device)
+        alone = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+        return of_pictures(
+            Judge(profile.judge, device), *(self.composition.pictures(c, self.start.noises) for c in alone)
+        )
 
     @cached_property
     def images(self) -> dict[Cell, Any]:
@@ -125,7 +145,9 @@ class Grid:
             painted = self.composition.picture(cell, last, start.noises[last])
             return self._alike(self.pictures(cell)[last], painted)
 
-        return next((start for start in own if any(agrees(start, cell) for cell in self.complete)), own[0])
+        with suppress(LeftToPerson):  # where it is not known when two pictures are the same
+            return next((start for start in own if any(agrees(start, cell) for cell in self.complete)), own[0])
+        return own[0]
 
     def differences(self, cell: Cell) -> list[float]:
         """Distance of each picture of a cell from the one that the trusted process paints, in levels of 255."""
@@ -201,7 +223,8 @@ class Grid:
         asked, cell = self.composition.settings, next(cell for cell in self.complete if not self.right(cell))
         steps, guidance = (asked.steps, DEFAULT_STEPS), (asked.guidance, DEFAULT_GUIDANCE)
         picture, i = self.pictures(cell)[self._telling(cell)], self._telling(cell)
-        others = [settings for settings in starmap(Settings, product(steps, guidance)) if settings != asked]
+        others = [replace(asked, steps=n, guidance=scale) for n, scale in product(steps, guidance)]
+        others.remove(asked)
         return next((other for other in others if self._alike(picture, self._painted(cell, i, other))), None)
 
     def _painted(self, cell: Cell, prompt: int, settings: Settings | None = None) -> np.ndarray:

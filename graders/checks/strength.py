@@ -15,6 +15,7 @@ from graders.checks.pictures import read_pictures
 from graders.checks.style import StyleScale
 from graders.fixtures import catalog, world
 
+Pictures = Sequence[np.ndarray]
 NAMES = ("style", "subject")
 """Each at the place of its weight in a cell; the functions below know it by that place, its axis."""
 NOTICEABLE = 0.1
@@ -25,20 +26,8 @@ strength by less than a tenth of that."""
 class Scales:
     """Two scales between pictures that show something and pictures that do not: the style's, and the subject's."""
 
-    def __init__(self, device: str) -> None:
-        """Loads the judge and looks at the pictures of the fixtures."""
-        self.judge = Judge(catalog.JUDGE, device)
-
-        def see(name: str, subject: str | None = None) -> Tensor:
-            pictures = read_pictures(catalog.dataset(name))
-            rows = zip(pictures.images, pictures.rows, strict=True)
-            return self.judge.see([image for image, row in rows if subject in (None, row["subject"])])
-
-        plain_cats = see("plain/train", "cat")
-        self._scales = (
-            StyleScale(see("watercolor/held-out"), see("plain/held-out")),
-            StyleScale(see("subject/train"), plain_cats),
-        )
+    def __init__(self, judge: Judge, style: StyleScale, subject: StyleScale) -> None:
+        self.judge, self._scales = judge, (style, subject)
 
     def scores(self, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Style score and subject score of each picture: float [n] each."""
@@ -48,9 +37,23 @@ class Scales:
 
 
 @lru_cache(maxsize=1)
-def scales(device: str) -> Scales:
-    """The scales, which the hand-ins of a course have in common."""
-    return Scales(device)
+def of_fixtures(device: str) -> Scales:
+    """The scales between real pictures, which the hand-ins of a course have in common."""
+    judge = Judge(catalog.JUDGE, device)
+
+    def see(name: str, subject: str | None = None) -> Tensor:
+        pictures = read_pictures(catalog.dataset(name))
+        rows = zip(pictures.images, pictures.rows, strict=True)
+        return judge.see([image for image, row in rows if subject in (None, row["subject"])])
+
+    style = StyleScale(see("watercolor/held-out"), see("plain/held-out"))
+    return Scales(judge, style, StyleScale(see("subject/train"), see("plain/train", "cat")))
+
+
+def of_pictures(judge: Judge, base: Pictures, style: Pictures, subject: Pictures) -> Scales:
+    """Scales between what the base model paints and what it paints with each adapter alone, where no others are known."""
+    plain = judge.see(base)
+    return Scales(judge, StyleScale(judge.see(style), plain), StyleScale(judge.see(subject), plain))
 
 
 @dataclass(frozen=True)

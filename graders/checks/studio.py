@@ -16,7 +16,7 @@ from graders.checks.adaptation import Adaptation, Memorisation, Recognition
 from graders.checks.adapter_files import read_adapter
 from graders.checks.adapters import Adapter, similarity
 from graders.checks.blocks import Blocks
-from graders.checks.denoising import Profile
+from graders.checks.denoising import TimestepProfile
 from graders.checks.judge import Judge
 from graders.checks.layers import Kind, cross_attention_projections
 from graders.checks.painting import Painter
@@ -24,25 +24,28 @@ from graders.checks.pictures import read_pictures
 from graders.checks.statistics import Interval
 from graders.checks.style import StyleShift, mean_similarity
 from graders.checks.tables import number, rows_by_rank
-from graders.engine import CheckFailed
+from graders.checks.thresholds import Thresholds
+from graders.engine import CheckFailed, LeftToPerson
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
+from graders.profile import STANDARD, Profile
 
 
 @lru_cache(maxsize=1)
-def _bench(model: str, judge: str, device: str) -> Adaptation:
+def _bench(model: str, judge: str, device: str, precision: str, style: str, plain: str | None) -> Adaptation:
     """Base model, judge and held-out pictures, which the hand-ins of a course have in common."""
-    style, plain = catalog.dataset("watercolor/held-out"), catalog.dataset("plain/held-out")
-    return Adaptation(model, judge, style, plain, device)
+    return Adaptation(model, judge, Path(style), Path(plain) if plain else None, device, precision)
 
 
 @lru_cache(maxsize=1)
-def _own_adapters(painter: Painter) -> dict[str, Adapter]:
-    """The adapters among the fixtures, by name."""
+def _own_adapters(painter: Painter, profile: Profile) -> dict[str, Adapter]:
+    """The adapters that come with the exercises, by name."""
     root = catalog.ROOT / "adapters"
-    folders = sorted(path.parent for path in root.rglob("*.safetensors"))
-    return {str(folder.relative_to(root)): read_adapter(folder, painter.unet) for folder in folders}
+    folders = {str(path.parent.relative_to(root)): path.parent for path in sorted(root.rglob("*.safetensors"))}
+    if not profile.of_fixtures:
+        folders = {name: Path(folder) for name, folder in profile.parameters.get("ex4", {}).get("ADAPTERS", {}).items()}
+    return {name: read_adapter(folder, painter.unet) for name, folder in folders.items()}
 
 
 class Studio:
@@ -50,13 +53,21 @@ class Studio:
 
     def __init__(self, hand_in: HandIn) -> None:
         self._hand_in = hand_in
-        self.thresholds = thresholds.load()
+        self._thresholds = thresholds.load(hand_in.profile)
         self._shifts: dict[Adapter, StyleShift] = {}
 
     @property
+    def thresholds(self) -> Thresholds:
+        """What divides right from wrong; where that is not known, the check is left to a person."""
+        return thresholds.known(self._thresholds, self._hand_in)
+
+    @property
     def _adaptation(self) -> Adaptation:
-        parameters = self._hand_in.parameters
-        return _bench(parameters["MODEL"], parameters["JUDGE"], parameters["DEVICE"])
+        parameters, profile = self._hand_in.parameters, self._hand_in.profile
+        precision = parameters.get("PRECISION", STANDARD.precision)
+        return _bench(
+            parameters["MODEL"], parameters["JUDGE"], parameters["DEVICE"], precision, profile.held_out, profile.plain
+        )
 
     @property
     def painter(self) -> Painter:
@@ -83,10 +94,11 @@ class Studio:
         return read_adapter(self._hand_in.evidence.folder_path(f"rank{rank}"), self.painter.unet)
 
     def copied_from(self, adapter: Adapter) -> str | None:
-        """The course's own adapter that this one is a copy of, if it is one."""
-        for name, own in _own_adapters(self.painter).items():
-            if similarity(adapter, own) > self.thresholds.copied:
-                return name
+        """The course's own adapter that this one is a copy of, if it is one and that can be told."""
+        with suppress(LeftToPerson):
+            for name, own in _own_adapters(self.painter, self._hand_in.profile).items():
+                if similarity(adapter, own) > self.thresholds.copied:
+                    return name
         return None
 
     def style_shift(self, adapter: Adapter) -> StyleShift:
@@ -95,11 +107,17 @@ class Studio:
             self._shifts[adapter] = self._adaptation.shift(adapter)
         return self._shifts[adapter]
 
+    def has_style(self, adapter: Adapter) -> bool:
+        """Whether the adapter surely has learned the style; False where that cannot be told."""
+        with suppress(LeftToPerson):
+            return self.style_shift(adapter).fraction.low > self.thresholds.style_shift
+        return False
+
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
         return self._adaptation.denoising_gain(adapter)
 
-    def timestep_profile(self, adapter: Adapter) -> Profile:
+    def timestep_profile(self, adapter: Adapter) -> TimestepProfile:
         """How much the adapter does at which timestep, on the same pictures."""
         return self._adaptation.timestep_profile(adapter)
 

@@ -6,10 +6,26 @@ derivation to ``fixtures/thresholds.json``.
 
 from __future__ import annotations
 
+import filecmp
 import json
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
 
-from graders.fixtures import catalog
+from graders.engine import LeftToPerson
+from graders.errors import ExplainedError
+from graders.exercise import HandIn
+from graders.profile import STANDARD, Profile
+
+UNKNOWN = "From where on this is right is not known for this model and judge: your instructor decides, and it has no points here."
+_Value = TypeVar("_Value")
+_WEIGHTS = {"MODEL": "unet/diffusion_pytorch_model.safetensors", "JUDGE": "model.safetensors"}
+
+
+class ThresholdsError(ExplainedError):
+    """There are no thresholds, or they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,6 @@ class Thresholds:
     ``noise_learnt``: relative fall of the error on pictures of pure noise that gives away training on noise.
     ``copied``: similarity of weights that two adapters with trainings of their own do not reach.
     ``visible_change``: mean cosine distance between base and adapted pictures below which nothing has changed.
-    ``picture``: mean difference, in levels of 255, up to which two pictures are the same one, painted in two ways.
     """
 
     style_shift: float
@@ -33,10 +48,79 @@ class Thresholds:
     noise_learnt: float
     visible_change: float
     copied: float
-    picture: float
 
 
-def load() -> Thresholds:
-    """The thresholds as calibrated for the fixtures."""
-    document = json.loads((catalog.ROOT / "thresholds.json").read_text(encoding="utf-8"))
-    return Thresholds(**{name: entry["value"] for name, entry in document["thresholds"].items()})
+def load(profile: Profile = STANDARD) -> Thresholds | None:
+    """The thresholds of adapters as calibrated for a profile; None where they were not."""
+    values = _values(profile)
+    names = [field.name for field in fields(Thresholds)]
+    return Thresholds(**{name: values[name] for name in names}) if values.keys() >= set(names) else None
+
+
+def picture(profile: Profile = STANDARD) -> float | None:
+    """The mean difference, in levels of 255, up to which two pictures are the same one, painted in two ways."""
+    return _values(profile).get("picture")
+
+
+def ensure(profile: Profile, exercises: Collection[str]) -> None:
+    """:class:`ThresholdsError` if not everything that grading these exercises needs was derived for a profile."""
+    if ("ex3" in exercises and load(profile) is None) or ("ex4" in exercises and picture(profile) is None):
+        raise ThresholdsError(
+            "What divides right from wrong is not known for the models of this profile.",
+            'Name a file in it, thresholds = "thresholds.json", for exercise 4 also two adapters, and make it: '
+            "grade fixtures calibrate --profile FILE",
+        )
+
+
+def known(value: _Value | None, hand_in: HandIn) -> _Value:
+    """The thresholds of the hand-in's profile, for a verdict; :class:`graders.engine.LeftToPerson` if there are none.
+
+    They count for nothing but the model, the judge and the precision that they were derived with.
+    """
+    if value is None or not _as_calibrated(hand_in):
+        raise LeftToPerson(UNKNOWN)
+    return value
+
+
+def _as_calibrated(hand_in: HandIn) -> bool:
+    profile, parameters = hand_in.profile, hand_in.parameters
+    same = _same(profile.model, parameters["MODEL"], _WEIGHTS["MODEL"])
+    same = same and _same(profile.judge, parameters.get("JUDGE", profile.judge), _WEIGHTS["JUDGE"])
+    return same and profile.precision == parameters.get("PRECISION", STANDARD.precision)
+
+
+@lru_cache
+def _same(first: str, second: str, weights: str) -> bool:
+    """Whether two models are one, perhaps in two places, as that of a course that was begun in a folder of its own."""
+    files = Path(first, weights), Path(second, weights)
+    return first == second or (all(file.is_file() for file in files) and filecmp.cmp(*files, shallow=False))
+
+
+def origin(profile: Profile) -> dict[str, str]:
+    """What thresholds are derived with; of a model from the Hub its folder's name tells the version."""
+    return {
+        "model": Path(profile.model).name,
+        "judge": Path(profile.judge).name,
+        "precision": profile.precision,
+        "style": Path(profile.held_out).name,
+    }
+
+
+@lru_cache
+def _values(profile: Profile) -> Mapping[str, float]:
+    if profile.thresholds is None:
+        return {}
+    try:
+        document = json.loads(Path(profile.thresholds).read_text(encoding="utf-8"))
+        if document.get("derived_with", origin(profile)) != origin(profile):
+            raise ThresholdsError(
+                f"{profile.thresholds} was derived with other models, or in another precision.",
+                "Derive it again: grade fixtures calibrate --profile FILE",
+            )
+        return {name: float(entry["value"]) for name, entry in document["thresholds"].items()}
+    except OSError as error:
+        problem = f"{profile.thresholds} cannot be read: {error.strerror}."
+    except (ValueError, LookupError, TypeError, AttributeError):
+        problem = f"{profile.thresholds} holds no thresholds."
+    fix = "Make it with grade fixtures calibrate --profile FILE, or leave it out of the profile."
+    raise ThresholdsError(problem, fix)

@@ -74,7 +74,7 @@ class TrainingStep:
         """The text encoder, with CAPTION."""
         model = self._parameters["MODEL"]
         tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
-        encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder")
+        encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=torch.float32)
         return Caption(tokenizer, encoder, self._parameters["CAPTION"])
 
     @cached_property

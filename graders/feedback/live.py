@@ -24,12 +24,13 @@ def page(graded: Live, hand_in: Mapping[str, str], unread: Mapping[str, str]) ->
     ``hand_in`` are the variables that the exercise asks for; ``unread`` says why some cannot be read, or "" where one was
     never assigned.
     """
-    checks = [check for check in graded.result.checks if check.outcome is not Outcome.AWAITING_REVIEW]
+    checks = [check for check in graded.result.checks if not check.written]
     facts = {
         "graded": graded,
         "variables": {name: unread.get(name) for name in hand_in},
         "open": [check for check in checks if check.outcome in _OPEN],
         "faults": [check for check in checks if check.outcome is Outcome.GRADER_FAULT],
+        "left": [check for check in checks if check.outcome is Outcome.AWAITING_REVIEW],
         "passed": [check for check in checks if check.outcome is Outcome.PASSED],
         "reviewed": len(checks) < len(graded.result.checks),
     }

@@ -101,7 +101,7 @@ def _exercise(grade: Grade, title: str) -> Iterator[str]:
 def _check(check: CheckResult, grade: Grade) -> Iterator[str]:
     sign, word = wording.MARKS[check.outcome]
     score, of, found = check.score, check.max_score, check.found
-    if check.outcome is Outcome.AWAITING_REVIEW and grade.written is not None:
+    if check.written and grade.written is not None:
         sign, word, score, of = "✓", "read", grade.written, grade.max_written
         found = "Your instructor has read them."
     worth = f" ({wording.points(score, of)})" if of else ""

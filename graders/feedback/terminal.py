@@ -76,5 +76,5 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
     console.print()
     colour = "green" if result.score == result.max_score else "yellow"
     console.print(Text(f"Score: {result.score:g} of {result.max_score:g}", f"bold {colour}"))
-    if any(check.outcome is Outcome.AWAITING_REVIEW for check in result.checks):
+    if any(check.written for check in result.checks):
         console.print(Text(wording.WRITTEN_ANSWERS, "dim"))

@@ -30,7 +30,7 @@ def results(
     tests = [_test(check) for check in result.checks]
     if max_written and written is not None:
         tests.append({"name": "Written answers", "score": written, "max_score": max_written})
-    elif max_written or any(check.outcome is Outcome.AWAITING_REVIEW for check in result.checks):
+    elif max_written or any(check.written for check in result.checks):
         said.append(wording.WRITTEN_ANSWERS)
     if any(check.outcome is Outcome.GRADER_FAULT for check in result.checks):
         said.append(wording.GRADER_FAULT)

@@ -13,6 +13,8 @@ from graders.fixtures import catalog, digests
 from graders.machine import packages
 from graders.machine.finding import Finding, insist
 
+_PAINTING = ("ex3", "ex4")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -49,8 +51,10 @@ def _before(exercise: str | None, parameters: Mapping[str, Any], isolation: str,
 
     if exercise and "MODEL" in parameters:
         yield models.asked(parameters["MODEL"], exercise, isolation)
-    yield from room.examine(folder, exercise)
+    yield from room.examine(folder, exercise, parameters.get("MODEL"))
     yield from gpu.asked(parameters.get("DEVICE"))
+    if exercise in _PAINTING and room.of_true_size(parameters.get("MODEL")):
+        yield gpu.worth_it(parameters.get("DEVICE"), exercise)
     yield from packages.conflicts()
     yield from packages.torch()
 

@@ -42,8 +42,8 @@ def cache(network: bool = False) -> Iterator[Finding]:
         words = f"models in {folder}: {gib(free)} free"
         broken = f"the U-Net of Stable Diffusion 1.5 alone has {gib(TRUE_UNET)}" if free < TRUE_UNET else None
         yield Finding("cache", words, broken, f"Free some space, or {elsewhere}", essential=False)
-    if offline := _offline():
-        yield Finding("offline", f"{offline} is set: nothing is loaded from the Hub but what is there")
+    if variable := offline():
+        yield Finding("offline", f"{variable} is set: nothing is loaded from the Hub but what is there")
     elif network:
         fix = "Check the connection; behind a proxy, set HTTPS_PROXY."
         yield Finding("hub", "models can be loaded from the Hub", unreachable(), fix, essential=False)
@@ -92,14 +92,14 @@ def _on_the_hub(model: str, needed: str, isolation: str) -> Finding:
     snapshots = Path(constants.HF_HUB_CACHE, f"models--{model.replace('/', '--')}", "snapshots")
     there = [path.parents[needed.count("/")] for path in sorted(snapshots.glob(f"*/{needed}"))]
     if isolation != "none":
-        fix = "Save it to a folder with save_pretrained, and give that folder: -p MODEL=/path/to/folder"
+        fix = f"Fetch it ahead (grade fixtures fetch --model {model}), and give it with: --model {model}"
         return _no_model(model, "a sandbox has no network and sees no cache", fix)
     if there:
         return Finding("model", f"MODEL is {model}, in {there[-1]}")
     missing = f"there is no such folder, and it is not among the models in {constants.HF_HUB_CACHE}"
-    if offline := _offline():
+    if variable := offline():
         return _no_model(
-            model, f"{missing}; {offline} is set, so it is not loaded", f"Unset {offline}, or give a folder."
+            model, f"{missing}; {variable} is set, so it is not loaded", f"Unset {variable}, or give a folder."
         )
     if broken := unreachable():
         return _no_model(model, f"{missing}; {broken}", _CONNECT)
@@ -114,7 +114,7 @@ def _host() -> str:
     return urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
 
 
-def _offline() -> str | None:
+def offline() -> str | None:
     """The variable that forbids to load anything, if one does."""
     if not constants.HF_HUB_OFFLINE:
         return None

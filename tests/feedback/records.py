@@ -45,7 +45,9 @@ FAILED = CheckResult(
 NOT_REACHED = CheckResult(
     "c", "Four times the rank", Outcome.NOT_REACHED, 0, 1, found="Not reached, because of the check “`lora_fraction`”."
 )
-PERSON = CheckResult("d", "The written answers", Outcome.AWAITING_REVIEW, 0, 0, found="2 written answers, kept for you")
+PERSON = CheckResult(
+    "written_answers", "The written answers", Outcome.AWAITING_REVIEW, 0, 0, found="2 written answers, kept for you"
+)
 FAULT = CheckResult(
     "e", "The style grows", Outcome.GRADER_FAULT, 3, 3, found="The grader itself failed here (KeyError)."
 )

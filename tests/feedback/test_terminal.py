@@ -22,7 +22,7 @@ FAILED = CheckResult(
     misconception="trained-on-noise",
     hint="Look there.",
 )
-PERSON = CheckResult("c", "The written answers", Outcome.AWAITING_REVIEW, 0, 0, found="2 written answers")
+PERSON = CheckResult("written_answers", "The written answers", Outcome.AWAITING_REVIEW, 0, 0, found="2 written answers")
 
 
 def shown(*checks: CheckResult, verbose: bool = False, **run: object) -> str:

@@ -21,7 +21,7 @@ from graders.checks.grid import Cell, Grid
 from graders.checks.inspection import Inspection
 from graders.checks.studio import Studio
 from graders.checks.tables import close, number, rows_by_rank
-from graders.engine import CheckFailed, NotReached, Verdict
+from graders.engine import CheckFailed, LeftToPerson, NotReached, Verdict
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
@@ -30,7 +30,7 @@ from graders.running.report import RunError, RunReport
 from graders.running.values import Malformed, decode
 from tests.fuzz.strategies import NUMBERS, assert_explained, encoded, scalars, texts
 
-VERDICTS = (CheckFailed, NotReached, HandInError)
+VERDICTS = (CheckFailed, LeftToPerson, NotReached, HandInError)
 
 
 class Held(Evidence):

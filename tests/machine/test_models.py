@@ -57,7 +57,7 @@ def test_unreachable(grade, refused, tmp_path):
 def test_sandbox(grade, refused, tmp_path):
     """In a sandbox, which has no network and no cache, a name on the Hub is refused."""
     refused(
-        grade("ex3", "-p", f"MODEL={NAME}", "--isolation", "bubblewrap"), "a sandbox has no network", "save_pretrained"
+        grade("ex3", "-p", f"MODEL={NAME}", "--isolation", "bubblewrap"), "a sandbox has no network", f"--model {NAME}"
     )
 
 

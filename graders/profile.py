@@ -1,0 +1,60 @@
+"""What notebooks are graded with: the models and data of the fixtures, or other ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graders.fixtures import catalog
+from graders.saving import save
+
+PRECISIONS = ("float32", "float16", "bfloat16")
+FILE = "profile.json"
+"""Beside the runs that were graded with another profile than the fixtures'."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Folders of models and data; ``thresholds`` is the file of what was derived for them, if anything was.
+
+    ``held_out`` are pictures of the style that no notebook sees, ``plain`` pictures of the same captions that are not in it.
+    ``parameters`` are those of notebooks that differ from the exercises' own, by exercise.
+    """
+
+    model: str
+    judge: str
+    held_out: str
+    plain: str | None
+    thresholds: str | None
+    precision: str = "float32"
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+
+    @property
+    def of_fixtures(self) -> bool:
+        """Whether models, judge and adapters are those of the fixtures, whatever else is not."""
+        own = "ADAPTERS" in self.parameters.get("ex4", {})
+        return not own and (self.model, self.judge) == (STANDARD.model, STANDARD.judge)
+
+    def save(self, folder: Path) -> None:
+        """Write it beside the runs in ``folder``, unless they were graded with the fixtures."""
+        if self != STANDARD:
+            save((json.dumps(asdict(self), indent=1) + "\n").encode(), folder / FILE)
+
+
+STANDARD = Profile(
+    model=str(catalog.TINY_SD),
+    judge=str(catalog.JUDGE),
+    held_out=str(catalog.dataset("watercolor/held-out")),
+    plain=str(catalog.dataset("plain/held-out")),
+    thresholds=str(catalog.ROOT / "thresholds.json"),
+)
+"""The fixtures."""
+
+
+def beside(folder: Path) -> Profile:
+    """The profile that the runs in ``folder`` were graded with."""
+    path = folder / FILE
+    return Profile(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else STANDARD
