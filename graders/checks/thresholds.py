@@ -64,7 +64,8 @@ def picture(profile: Profile = STANDARD) -> float | None:
 
 def ensure(profile: Profile, exercises: Collection[str]) -> None:
     """:class:`ThresholdsError` if not everything that grading these exercises needs was derived for a profile."""
-    if ("ex3" in exercises and load(profile) is None) or ("ex4" in exercises and picture(profile) is None):
+    adapters, pictures = load(profile), picture(profile)
+    if ("ex3" in exercises and adapters is None) or ("ex4" in exercises and pictures is None):
         raise ThresholdsError(
             "What divides right from wrong is not known for the models of this profile.",
             'Name a file in it, thresholds = "thresholds.json", for exercise 4 also two adapters, and make it: '
