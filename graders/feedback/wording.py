@@ -208,7 +208,10 @@ def standing(grade: Grade) -> str:
         return STATUSES[grade.status][0]
     if unread(grade):
         return "written answers awaiting review"
-    return "a check awaits your instructor" if faulty(grade) else "final"
+    left = grade.result is not None and any(
+        check.outcome is Outcome.AWAITING_REVIEW and not check.written for check in grade.result.checks
+    )
+    return "a check awaits your instructor" if left or faulty(grade) else "final"
 
 
 def remarks(grade: Grade) -> Iterator[str]:

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,10 +169,11 @@ def _explained(name: str) -> Iterator[None]:
 
 def fetch_dataset(dataset: Dataset, console: Console) -> Path:
     """The imagefolder of a data set, made from what is downloaded if need be. Pictures are cut to squares of :data:`SIDE`."""
-    try:
-        return dataset_folder(dataset)
-    except NotFetchedError:
-        source = fetch(dataset.name, _ANYTHING, console)
+    place = Path(dataset.name)
+    if not place.is_dir() or dataset == Dataset(dataset.name):  # what is in a folder of one's own may have changed
+        with suppress(NotFetchedError):
+            return dataset_folder(dataset)
+    source = fetch(dataset.name, _ANYTHING, console)
     from datasets import disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetsError
     from PIL import Image, ImageOps
@@ -205,6 +206,7 @@ def fetch_dataset(dataset: Dataset, console: Console) -> Path:
             ImageOps.fit(picture.convert("RGB"), (SIDE, SIDE)).save(beside / file)
             facts = {name: value for name, value in row.items() if isinstance(value, str)}
             metadata.write(json.dumps({**facts, "file_name": file, "text": str(row[dataset.text])}) + "\n")
+    shutil.rmtree(kept, ignore_errors=True)
     beside.rename(kept)
     console.print(Text(f"{dataset.name}, {dataset.split}: {len(rows)} pictures in {kept}"))
     return kept

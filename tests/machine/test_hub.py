@@ -99,6 +99,22 @@ def test_wrong_split(grade, refused, hub, tmp_path):
     refused(answer, "people/pictures cannot be read", "split")
 
 
+def test_own_folder(grade, tmp_path):
+    """A folder of one's own whose captions are in another column is read again when it is fetched again."""
+    pictures = shutil.copytree(catalog.dataset("watercolor/reference"), tmp_path / "mine" / "train").parent
+    metadata = pictures / "train" / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace('"text"', '"caption"'))
+    profile, home = tmp_path / "profile.toml", tmp_path / "home"
+    profile.write_text(f'[datasets]\ntrain = {{name = "{pictures}", text = "caption"}}\n')
+    for article in ("a", "one"):
+        metadata.write_text(metadata.read_text().replace('"caption": "a ', f'"caption": "{article} '))
+        status, said = grade("fixtures", "fetch", "--profile", profile, HF_HOME=str(home))
+        assert status == 0, said
+        [kept] = (home / "lora-graders").iterdir()
+        rows = [json.loads(line) for line in (kept / "metadata.jsonl").read_text().splitlines()]
+        assert {row["text"].split()[0] for row in rows} == {article}
+
+
 def test_broken_off(grade, refused, hub, broken):
     """A download that breaks off is no fault of the graders; the same command goes on."""
     broken.add("diffusion_pytorch_model.safetensors")
