@@ -29,7 +29,7 @@ class Again:
         listed = " and ".join(filter(None, [", ".join(self.changed[:-1]), self.changed[-1]]))
         inputs = f"other values of {listed}" if len(self.changed) > 1 else f"another value of {listed}"
         if not lost:
-            verdict.found(f"with {inputs}, all of it holds as well")
+            verdict.found(f"with {inputs}, what is right here is right as well")
             return
         first = next((check for check in lost if check.outcome is Outcome.FAILED), lost[0])
         how = f"the notebook stops ({self.error})." if self.error else f"“{first.title}” no longer holds: {first.found}"

@@ -1,4 +1,4 @@
-"""Feedback for a terminal: what passed in a line each, what did not in full."""
+"""Feedback for a terminal: what passed in a line each, what did not in full, and of what is not there yet where to begin."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         line.add_column(justify="right", no_wrap=True)
         line.add_row(Text(mark, colour), plain(check.title), Text(wording.points(check.score, check.max_score), colour))
         console.print(line)
-        if check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
+        if check.outcome is Outcome.FAILED and not check.expected and not verbose:
+            # Nothing there that could be judged: the exercise's text says what belongs there
+            console.print(Padding(plain(f"{check.found}\n{check.hint}"), (0, 0, 0, 2)))
+        elif check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
             console.print(Padding(_detail(check, result.exercise), (0, 0, 1, 2)))
         elif check.found and (verbose or check.outcome is not Outcome.PASSED):
             console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")

@@ -22,6 +22,16 @@ FAILED = CheckResult(
     misconception="trained-on-noise",
     hint="Look there.",
 )
+EMPTY = CheckResult(
+    "c",
+    "The third thing is right",
+    Outcome.FAILED,
+    0,
+    2,
+    found="`loss` has no value.",
+    why="It matters because of the lesson",
+    hint="Begin under “The step”.",
+)
 PERSON = CheckResult("written_answers", "The written answers", Outcome.AWAITING_REVIEW, 0, 0, found="2 written answers")
 
 
@@ -46,6 +56,15 @@ def test_failure_in_full_and_success_in_a_line() -> None:
         assert said in text
     assert "all 28 of them" not in text
     assert "all 28 of them" in shown(PASSED, FAILED, verbose=True)
+
+
+def test_nothing_there_in_short() -> None:
+    """Of what is not there yet a student reads that, and where to begin; what is wrong stands out beside it."""
+    text = shown(FAILED, EMPTY)
+    for said in ("`loss` has no value.", "Begin under “The step”."):
+        assert said in text
+    assert text.count("It matters because") == 1
+    assert shown(FAILED, EMPTY, verbose=True).count("It matters because") == 2
 
 
 def test_several_unets_in_memory() -> None:
