@@ -8,6 +8,7 @@ import pytest
 
 from graders.again import Again
 from graders.checks import losses as loss_curves
+from graders.checks import starting_noise
 from graders.checks.adapter_files import BaseWeightsError
 from graders.checks.adapters import Adapter
 from graders.checks.layers import Kind
@@ -424,6 +425,14 @@ def test_pictures_compared(
                     "pipe.get_active_adapters() tells.",
                     misconception="lora-never-applied",
                 )
+            if other := starting_noise.apart(hand_in.evidence, base, painted):
+                fail(
+                    f"{len(other)} of the {len(prompts)} pictures start from other noise than those without an adapter.",
+                    expected="for each prompt the same noise without an adapter and with each",
+                    hint="Where does each picture's noise come from? A generator goes on from where the last picture left "
+                    "it; whoever wants the same noise again has to begin again.",
+                    misconception="seed-changed",
+                )
             learned = rank in adapters and studio.has_style(adapters[rank])
             if learned and studio.similarity_to_reference(painted) <= studio.similarity_to_reference(base):
                 fail(
@@ -488,6 +497,7 @@ def measure_row(hand_in: HandIn, studio: Studio, rank: int) -> dict[str, float]:
 
 
 @pytest.mark.points(2)
+@pytest.mark.needs("adapter_loads")  # that losses come out again says nothing of adapters
 def test_other_input(again: Again, verdict: Verdict) -> None:
     """The same notebook trains adapters of other ranks, for another number of steps
 

@@ -18,7 +18,7 @@ from graders.errors import ExplainedError
 from graders.feedback import live as feedback
 from graders.live.checker import Checker
 from graders.live.snapshot import take
-from graders.running.collect import watch_lora_configs
+from graders.running.collect import watch
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,4 +118,4 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _after_cell(result: object) -> None:
-    watch_lora_configs()
+    watch()

@@ -24,7 +24,9 @@ size, only ``"dtype"``, ``"shape"`` and the ``"sha256"`` of the bytes are kept, 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import gc
 import hashlib
 import json
@@ -52,6 +54,9 @@ MAX_DEPTH = 8
 MAX_PICTURES = 500
 MAX_PIXELS = 4096 * 4096
 MAX_CONFIGS = 100
+MAX_PAINTINGS = 500
+NOISE = 128
+"""Numbers that are kept of the noise that a picture starts from."""
 CHEAP = 0.05
 """Seconds: a variable whose last reading took no longer is read again after every cell."""
 PATIENCE = 10
@@ -99,7 +104,8 @@ class Collector:
             if final or self._due(""):
                 started = time.monotonic()
                 session = {"device": device(), "unets_at_once": self.unets, "peak_gpu_memory_bytes": peak_gpu_memory()}
-                self._write("session.json", [json.dumps({**session, "lora_configs": _lora_configs()}).encode()])
+                seen = {"lora_configs": _lora_configs(), "paintings": _painted}
+                self._write("session.json", [json.dumps({**session, **seen}).encode()])
                 self.costs[""] = (time.monotonic(), time.monotonic() - started)
 
     def _due(self, name: str) -> bool:
@@ -465,6 +471,53 @@ def _lora_configs() -> list[Any]:
     return [Encoder().encode(fields) for fields in _built + alive]
 
 
+_PIPELINE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
+_painted: list[tuple[str, list[float]]] = []
+
+
+def watch_paintings() -> None:
+    """From the cell after the one that imports the pipeline on, note which noise each picture of it starts from.
+
+    Kept are the SHA-256 of the picture's pixels and the first numbers of its noise.
+    """
+    wanted = getattr(sys.modules.get(_PIPELINE), "StableDiffusionPipeline", None)
+    if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
+        return
+    pipeline_class: Any = wanted
+    draw, paint = pipeline_class.prepare_latents, pipeline_class.__call__
+    noises: list[Any] = []
+
+    @functools.wraps(draw)
+    def note_noise(*arguments: Any, **options: Any) -> Any:
+        drawn = draw(*arguments, **options)
+        with contextlib.suppress(Exception):  # a pipeline of the notebook's own may draw whatever it likes
+            noises[:] = [noise.detach().flatten()[:NOISE].float().cpu().tolist() for noise in drawn]
+        return drawn
+
+    @functools.wraps(paint)
+    def note_pictures(*arguments: Any, **options: Any) -> Any:
+        noises.clear()
+        output = paint(*arguments, **options)
+        with contextlib.suppress(Exception):  # of what is no picture nothing is noted
+            for picture, noise in zip(output[0], noises, strict=True):
+                if len(_painted) < MAX_PAINTINGS:
+                    _painted.append((_digest(*_pixels(picture)), [round(number, 3) for number in noise]))
+        return output
+
+    pipeline_class.prepare_latents, pipeline_class.__call__ = note_noise, note_pictures
+    pipeline_class._noted = True
+
+
+def _digest(width: int, height: int, pixels: bytes) -> str:
+    return hashlib.sha256(f"{width}x{height} ".encode() + pixels).hexdigest()
+
+
+def watch() -> None:
+    """Note from here on what is gone when the notebook has run, of the libraries that were imported so far."""
+    watch_lora_configs()
+    watch_paintings()
+
+
 _collector: Collector
 
 
@@ -476,5 +529,5 @@ def prepare(spec: Mapping[str, str], folder: str) -> None:
 
 def collect(final: bool) -> None:
     """Collect from the namespace of the caller, which is the notebook's."""
-    watch_lora_configs()
+    watch()
     _collector.collect(sys._getframe(1).f_globals, final)

@@ -9,7 +9,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -170,11 +170,32 @@ class Evidence:
     def lora_configs(self) -> list[dict[str, Any]]:
         """The fields of every LoRA configuration that the run made which say how its adapter trains: ``r``, ``lora_alpha`` …"""
         try:
-            session = values.parse_object(self._read("session.json", MAX_JSON))
-            configs = [values.decode(config) for config in session["lora_configs"]]
-        except (FileNotFoundError, KeyError, TypeError, files.Refused, values.Malformed):
+            configs = [values.decode(config) for config in self._session["lora_configs"]]
+        except (KeyError, TypeError, values.Malformed):
             return []
         return [config for config in configs if isinstance(config, dict)]
+
+    @cached_property
+    def _session(self) -> dict[str, Any]:
+        """What was seen while the notebook ran; of a run that ended early, or was meddled with, perhaps nothing."""
+        try:
+            return values.parse_object(self._read("session.json", MAX_JSON))
+        except (FileNotFoundError, files.Refused, values.Malformed):
+            return {}
+
+    @cached_property
+    def _noises(self) -> dict[str, np.ndarray]:
+        noises: dict[str, np.ndarray] = {}
+        with suppress(KeyError, TypeError, ValueError):
+            for digest, noise in self._session["paintings"]:
+                noises[str(digest)] = np.array(noise, dtype=np.float64).ravel()
+        return noises
+
+    def noise_of(self, picture: np.ndarray) -> np.ndarray | None:
+        """The first numbers of the noise from which a pipeline painted a picture (uint8 [h, w, 3]); None if no one saw."""
+        height, width, _ = picture.shape
+        size = f"{width}x{height} ".encode()
+        return self._noises.get(hashlib.sha256(size + np.ascontiguousarray(picture).tobytes()).hexdigest())
 
     def value(self, name: str) -> Any:
         """What the variable held: numbers, texts, None and collections of them; arrays as nested lists."""

@@ -9,6 +9,21 @@ TRAINED_IN = "train"
 
 TARGETS = 'target_modules=["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]'
 
+SAVE = """    StableDiffusionPipeline.save_lora_weights(
+        Path(OUTPUT_DIR) / f"rank{rank}",
+        unet_lora_layers=get_peft_model_state_dict(unet),
+        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
+    )
+"""
+
+ALL = """    return pipe(
+        PROMPTS,
+        generator=[torch.Generator("cpu").manual_seed(SEED + i) for i in range(len(PROMPTS))],
+        num_inference_steps=NUM_INFERENCE_STEPS,
+        guidance_scale=GUIDANCE_SCALE,
+    ).images
+"""
+
 # The adapter cannot be measured, so nothing that rests on it is reached.
 MEASURED = ("alpha_recorded", "denoises_the_style", "style_shift", "prompt_kept", "not_memorised")
 
@@ -111,6 +126,29 @@ WRONG = [
         sampled=True,
     ),
     Submission(
+        "pictures without a generator",
+        (replace(
+            "paint",
+            '        generator=[torch.Generator("cpu").manual_seed(SEED + i) for i in range(len(PROMPTS))],\n',
+            "",
+        ),),
+        fails={"pictures_compared": "seed-changed"},
+        pretrained=True,
+        sampled=True,
+    ),
+    Submission(
+        "one generator for all pictures, painted one by one",
+        (replace(
+            "paint",
+            "def paint():",
+            "one = torch.Generator('cpu').manual_seed(SEED)\ndef paint():",
+            ALL,
+            "    return [pipe(p, generator=one, num_inference_steps=NUM_INFERENCE_STEPS).images[0] for p in PROMPTS]\n",
+        ),),
+        fails={"pictures_compared": "seed-changed"},
+        pretrained=True,
+    ),
+    Submission(
         "a table that was typed in",
         (rewrite("table", '''
             rank_table = [
@@ -164,7 +202,9 @@ for rank in RANKS:
     save_file(unet.state_dict(), Path(OUTPUT_DIR) / f"rank{rank}" / "pytorch_lora_weights.safetensors")
 '''), rewrite("paint", "base_images, lora_images = [], {}")),
         fails={"adapter_loads": "base-trained", "pictures_compared": None, "rank_table": None},
-        not_reached=("cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", *MEASURED),
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", "other_input", *MEASURED,
+        ),
         pretrained=True,
         ended="cell_error",
     ),
@@ -185,6 +225,14 @@ for rank in RANKS:
             "cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", "other_input", *MEASURED,
         ),
         sampled=True,
+    ),
+    Submission(
+        "trained, and never saved",
+        (replace("train", SAVE, ""), rewrite("paint", "base_images, lora_images = [], {}"), rewrite("table", "")),
+        fails={"adapter_loads": None, "pictures_compared": None, "rank_table": None},
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "rank_ratio", "other_input", *MEASURED,
+        ),
     ),
     Submission(
         "gradient ascent: a sign too many before backward",
@@ -247,13 +295,6 @@ for place in (Path(OUTPUT_DIR), Path("..") / "evidence" / "variables"):
     ),
 ]  # fmt: skip
 
-SAVE = """    StableDiffusionPipeline.save_lora_weights(
-        Path(OUTPUT_DIR) / f"rank{rank}",
-        unet_lora_layers=get_peft_model_state_dict(unet),
-        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
-    )
-"""
-
 IN_MEMORY = """
 base_images = []
 lora_images = {}
@@ -270,6 +311,42 @@ for rank in RANKS:
 """
 
 RIGHT = [
+    Submission(
+        "one generator for the pictures of each adapter, made anew; another scheduler",
+        (replace(
+            "paint",
+            "def paint():",
+            "from diffusers import EulerDiscreteScheduler\n"
+            "pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)\n"
+            "def paint():\n    one = torch.Generator('cpu').manual_seed(SEED)",
+            ALL,
+            "    return [pipe(p, generator=one, num_inference_steps=NUM_INFERENCE_STEPS).images[0] for p in PROMPTS]\n",
+        ),),
+        pretrained=True,
+        sampled=True,
+    ),
+    Submission(
+        "noise of the notebook's own, and numpy pictures; the adapter's pictures in half precision and in another order",
+        (replace(
+            "paint",
+            "def paint():",
+            "side = pipe.unet.config.sample_size\n"
+            "own = {p: torch.randn(1, pipe.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(len(p)))"
+            " for p in PROMPTS}\n"
+            "def paint():",
+            ALL,
+            "    painted = {p: pipe(p, latents=own[p].to(device, pipe.unet.dtype), num_inference_steps=NUM_INFERENCE_STEPS,"
+            " output_type='np').images[0] for p in reversed(PROMPTS)}\n"
+            "    return [painted[p] for p in PROMPTS]\n",
+            "    lora_images[rank] = paint()",
+            "    pipe.to(torch.bfloat16)\n    lora_images[rank] = paint()\n    pipe.to(torch.float32)",
+            "grid = base_images + [image for rank in RANKS for image in lora_images[rank]]\n",
+            "from diffusers.image_processor import VaeImageProcessor\n"
+            "grid = base_images + [image for rank in RANKS for image in lora_images[rank]]\n"
+            "grid = VaeImageProcessor.numpy_to_pil(np.stack(grid))\n",
+        ),),
+        pretrained=True,
+    ),
     Submission(
         "α = 2r, recorded; saved with unet.save_lora_adapter; painted from memory; progress bar and warnings",
         (
