@@ -245,6 +245,16 @@ def test_combined_weight(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
             expected=expected,
             hint="Print the matrices that go into the sum one by one. Which is the first that is not finite?",
         )
+    factors, mixed = combined_weight.mixture(found, *layer)
+    if combined_weight.agrees(found, mixed, dtypes, device):
+        base, style, subject = (f"{round(factor, 3) + 0.0:g}" for factor in factors)  # + 0.0: no minus before a zero
+        fail(
+            f"It is {base} × the base model's weight + {style} × the whole change of the style adapter + {subject} × that of the "
+            "subject adapter.",
+            expected=expected,
+            hint="How often does each of the three go into the sum? If you read the changes from a pipeline: which weights were "
+            "set at that moment?",
+        )
     error = relative_error(found, true)
     fail(
         f"It differs from the expected matrix by {error:.1%} of its norm.",
@@ -260,6 +270,10 @@ def test_other_input(again: Again, verdict: Verdict) -> None:
 
     A notebook that computes its answers from the parameters works for any of them. Yours is run a second time.
     """
+    # That there is a picture in every cell can hold for pictures of anything
+    answers = ("base", "alone", "blends", "combined_weight")
+    if not any(verdict.outcomes[name].any_holds() for name in answers):
+        raise NotReached("blends" if verdict.outcomes["grid_complete"].any_holds() else "grid_complete")
     again.compare(verdict)
 
 

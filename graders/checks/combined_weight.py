@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import torch
 from torch import Tensor
 
 from graders.checks.adapters import LoraLayer
@@ -23,6 +24,19 @@ def combined(weight: Tensor, style: LoraLayer, subject: LoraLayer, weights: Weig
 def agrees(found: Tensor, true: Tensor, dtypes: Iterable[str], device: str) -> bool:
     """Whether a tensor is another but for rounding; ``dtypes`` and ``device`` are those that both were computed in and on."""
     return found.shape == true.shape and relative_error(found, true) <= tolerance(dtypes, device, ROUNDINGS)
+
+
+def mixture(
+    found: Tensor, weight: Tensor, style: LoraLayer, subject: LoraLayer
+) -> tuple[tuple[float, float, float], Tensor]:
+    """How often W and the change of each adapter in full go into the sum of them that comes nearest, and this sum.
+
+    ``found`` has the shape of ``weight``, and is finite.
+    """
+    parts = torch.stack([weight.float(), style.delta(1.0), subject.delta(1.0)]).double()
+    factors = torch.linalg.lstsq(parts.flatten(1).T, found.double().flatten()[:, None]).solution[:, 0]
+    base, first, second = factors.tolist()
+    return (base, first, second), torch.tensordot(factors, parts, 1)
 
 
 def wrong_forms(

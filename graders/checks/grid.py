@@ -19,6 +19,7 @@ from graders.checks.tables import number
 from graders.engine import LeftToPerson
 from graders.errors import HandInError
 from graders.exercise import HandIn
+from graders.running import values
 
 DEFAULT_STEPS, DEFAULT_GUIDANCE = 50, 7.5
 """What a Stable Diffusion pipeline takes where it is not told."""
@@ -105,6 +106,12 @@ class Grid:
             cell = next((c for c in self.cells if None not in pair and same(pair, c)), None)  # type: ignore[arg-type]
             if cell is not None:
                 found[cell] = pictures
+        if not found:
+            there = values.one_line(", ".join(map(repr, images)), 80) or "none"
+            raise HandInError(
+                f"No key of `images` is a pair of weights in GRID (keys there: {there}).",
+                "Fill it as `images[(style weight, subject weight)] = [...]`, with two numbers in each key.",
+            )
         return found
 
     def pictures(self, cell: Cell) -> list[np.ndarray]:

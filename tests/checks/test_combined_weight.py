@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graders.checks.adapters import LoraLayer
-from graders.checks.combined_weight import agrees, combined, wrong_forms
+from graders.checks.combined_weight import agrees, combined, mixture, wrong_forms
 
 WEIGHTS = (0.7, 0.4)
 
@@ -48,3 +48,15 @@ def test_a_wildcard_is_wrong(layer, value):
     """Numbers that are no numbers agree with nothing."""
     right = combined(*layer, WEIGHTS)
     assert not agrees(torch.full_like(right, value), right, ["float32"], "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_any_sum_is_taken_apart(layer, dtype):
+    """Of any sum of the three it is known how often each is in it; of another matrix that it is no such sum."""
+    weight, style, subject = layer
+    found = (0.5 * weight + 0.35 * style.delta() - 2 * subject.delta()).to(dtype)
+    factors, nearest = mixture(found, *layer)
+    assert factors == pytest.approx((0.5, 0.35, -2), abs=1e-2)
+    assert agrees(found, nearest, [str(dtype).removeprefix("torch.")], "cpu")
+    other = found + 0.01 * torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    assert not agrees(other, mixture(other, *layer)[1], ["float32"], "cpu")

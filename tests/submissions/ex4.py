@@ -246,6 +246,25 @@ WRONG = [
         fails={"combined_weight": "adapters-left-over"},
     ),
     Submission(
+        "nothing right but that there are pictures: weights swapped, one generator, the change alone at the last weights",
+        (
+            replace("paint", SET, SET.replace("[style, subject]", "[subject, style]"), GENERATOR, "generator=one,",
+                    "images = {}", "images, one = {}, torch.Generator('cpu').manual_seed(SEED + 1)"),
+            rewrite("weight", COMBINED_WEIGHT + 'combined_weight = (0.7 * layer.get_delta_weight("style") '
+                    '+ 0.4 * layer.get_delta_weight("subject")).detach()'),
+        ),
+        fails=pictures(*PICTURES, strength=False) | {"combined_weight": None, "same_noise": "seed-changed"},
+        may_fail=("strength",),
+        not_reached=("other_input",),
+        sampled=True,
+    ),
+    Submission(
+        "keys of `images` that are texts",
+        (append("paint", "images = {f'{style}/{subject}': row for (style, subject), row in images.items()}"),),
+        fails={"grid_complete": None},
+        not_reached=NOTHING,
+    ),
+    Submission(
         "NaN everywhere, for who takes it as a wildcard",
         (append("weight", "combined_weight = combined_weight * float('nan')"), append(
             "paint", "images = {(float('nan'), float('nan')): row for row in images.values()}")),
