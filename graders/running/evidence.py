@@ -186,13 +186,16 @@ class Evidence:
     @cached_property
     def _noises(self) -> dict[str, np.ndarray]:
         noises: dict[str, np.ndarray] = {}
+        several = set[str]()  # such as pictures that are all black
         with suppress(KeyError, TypeError, ValueError):
-            for digest, noise in self._session["paintings"]:
-                noises[str(digest)] = np.array(noise, dtype=np.float64).ravel()
-        return noises
+            for digest, numbers in self._session["paintings"]:
+                noise = np.array(numbers, dtype=np.float64).ravel()
+                if not np.array_equal(noises.setdefault(str(digest), noise), noise):
+                    several.add(str(digest))
+        return {digest: noise for digest, noise in noises.items() if digest not in several}
 
     def noise_of(self, picture: np.ndarray) -> np.ndarray | None:
-        """The first numbers of the noise from which a pipeline painted a picture (uint8 [h, w, 3]); None if no one saw."""
+        """The first numbers of the noise from which a pipeline painted a picture (uint8 [h, w, 3]); None if that is not known."""
         height, width, _ = picture.shape
         size = f"{width}x{height} ".encode()
         return self._noises.get(hashlib.sha256(size + np.ascontiguousarray(picture).tobytes()).hexdigest())

@@ -185,6 +185,29 @@ with torch.device("meta"): empty = [{one}, {one}]
     assert run_cells(build, f"a, b = {one}, {one}; c = a", "del a, b, c", hand_in={}).run.unets_at_once == 2
 
 
+def test_noises_of_pictures(run_cells):
+    """From which noise a pipeline painted a picture is known; not of one that came from several, or from elsewhere."""
+    paint = """
+import torch
+from PIL import Image
+pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None)
+def paint(seed, guidance):
+    noise = torch.Generator().manual_seed(seed)
+    return pipe("a cat", num_inference_steps=1, generator=noise, guidance_scale=guidance).images[0]
+images = [paint(0, 1.0), paint(0, 5.0), paint(1, 1.0), Image.new("RGB", (64, 64), "red")]
+pipe.image_processor.postprocess = lambda *given, **options: [Image.new("RGB", (64, 64))]
+images += [paint(0, 1.0), paint(1, 1.0)]
+"""
+    evidence = run_cells(
+        "from diffusers import StableDiffusionPipeline", paint, hand_in={"images": "pictures"},
+        parameters={"MODEL": str(catalog.TINY_SD)}, readable=[catalog.TINY_SD],
+    )  # fmt: skip
+    first, stronger, other, red, *black = map(evidence.noise_of, evidence.pictures("images"))
+    np.testing.assert_array_equal(first, stronger)
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.5
+    assert [red, *black] == [None] * 3
+
+
 def test_lora_configs(whole):
     """Every LoRA configuration that was made is on record in the order of making, also one that is gone since."""
     config, gone, *_ = whole.lora_configs
