@@ -473,7 +473,7 @@ def test_adapter_moved(step: TrainingStep, verdict: Verdict) -> None:
 
 @pytest.mark.points(2)
 def test_other_input(again: Again, verdict: Verdict) -> None:
-    """What is right of it is so for another picture, caption, timestep, seed and rank, too
+    """What is right here is right for another picture, caption, timestep, seed and rank, too
 
     A training loop takes this step with other input every time. What was written down for one input is no training step.
     """
