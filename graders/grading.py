@@ -22,7 +22,7 @@ from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
 from graders.machine import hub
 from graders.machine.packages import blame
-from graders.profile import PRECISIONS, STANDARD, Profile, beside
+from graders.profile import PRECISIONS, STANDARD, Profile, beside, precision_of
 from graders.result import Result
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
@@ -119,7 +119,7 @@ def execute(
     _ensure_fits(exercise, within.profile)
     own = within.profile.parameters.get(name, {})
     given = {**exercise.parameters, **_own_seed(exercise, notebook), **own, **parameters}
-    if (precision := given.get("PRECISION", STANDARD.precision)) not in PRECISIONS:
+    if (precision := precision_of(given)) not in PRECISIONS:
         raise GradingError(f"There is no precision {precision!r}.", f"PRECISION is one of {', '.join(PRECISIONS)}.")
     runs = {"run": given}
     if exercise.others and twice:

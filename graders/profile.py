@@ -54,6 +54,11 @@ STANDARD = Profile(
 """The fixtures."""
 
 
+def precision_of(parameters: Mapping[str, Any]) -> str:
+    """The precision that a notebook was asked for, by the parameter that not every notebook has."""
+    return parameters.get("PRECISION", STANDARD.precision)
+
+
 def beside(folder: Path) -> Profile:
     """The profile that the runs in ``folder`` were graded with."""
     path = folder / FILE

@@ -15,7 +15,7 @@ from graders.checks.adapter_files import read_adapter
 from graders.checks.adapters import Adapter, LoraLayer
 from graders.checks.hypotheses import Noise, Weights
 from graders.checks.painting import Painter
-from graders.profile import STANDARD
+from graders.profile import precision_of
 
 DIGITS = 6
 """Decimals to which weights are told apart."""
@@ -139,6 +139,6 @@ def _asked(parameters: Mapping[str, Any]) -> tuple[str, str, tuple[str, str], tu
         Settings(
             parameters["NUM_INFERENCE_STEPS"],
             parameters["GUIDANCE_SCALE"],
-            parameters.get("PRECISION", STANDARD.precision),
+            precision_of(parameters),
         ),
     )

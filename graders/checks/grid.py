@@ -107,9 +107,8 @@ class Grid:
             if cell is not None:
                 found[cell] = pictures
         if not found:
-            there = values.one_line(", ".join(map(repr, images)), 80) or "none"
             raise HandInError(
-                f"No key of `images` is a pair of weights in GRID (keys there: {there}).",
+                f"No key of `images` is a pair of weights in GRID (keys there: {values.keys(images)}).",
                 "Fill it as `images[(style weight, subject weight)] = [...]`, with two numbers in each key.",
             )
         return found

@@ -49,7 +49,7 @@ def curve(curves: dict[Any, Any], rank: int) -> list[float]:
     """The losses of ``rank``; anything but a list of numbers is failed in words."""
     numbers = _numbers(curves.get(rank))
     if not numbers:
-        there = values.one_line(", ".join(map(repr, curves)), 80) or "none"
+        there = values.keys(curves)
         fail(
             f"`losses[{rank}]` is {'not a list of numbers' if rank in curves else f'missing (keys there: {there})'}.",
             expected=f"the loss of every training step at rank {rank}",

@@ -29,7 +29,7 @@ from graders.engine import CheckFailed, LeftToPerson
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
-from graders.profile import STANDARD, Profile
+from graders.profile import Profile, precision_of
 
 
 @lru_cache(maxsize=1)
@@ -64,7 +64,7 @@ class Studio:
     @property
     def _adaptation(self) -> Adaptation:
         parameters, profile = self._hand_in.parameters, self._hand_in.profile
-        precision = parameters.get("PRECISION", STANDARD.precision)
+        precision = precision_of(parameters)
         return _bench(
             parameters["MODEL"], parameters["JUDGE"], parameters["DEVICE"], precision, profile.held_out, profile.plain
         )

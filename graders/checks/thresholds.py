@@ -17,7 +17,7 @@ from typing import TypeVar
 from graders.engine import LeftToPerson
 from graders.errors import ExplainedError
 from graders.exercise import HandIn
-from graders.profile import STANDARD, Profile
+from graders.profile import STANDARD, Profile, precision_of
 
 UNKNOWN = "From where on this is right is not known for this model and judge: your instructor decides, and it has no points here."
 _Value = TypeVar("_Value")
@@ -87,7 +87,7 @@ def _as_calibrated(hand_in: HandIn) -> bool:
     profile, parameters = hand_in.profile, hand_in.parameters
     same = _same(profile.model, parameters["MODEL"], _WEIGHTS["MODEL"])
     same = same and _same(profile.judge, parameters.get("JUDGE", profile.judge), _WEIGHTS["JUDGE"])
-    return same and profile.precision == parameters.get("PRECISION", STANDARD.precision)
+    return same and profile.precision == precision_of(parameters)
 
 
 @lru_cache

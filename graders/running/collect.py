@@ -501,14 +501,15 @@ def watch_paintings() -> None:
         with contextlib.suppress(Exception):  # of what is no picture nothing is noted
             for picture, noise in zip(output[0], noises, strict=True):
                 if len(_painted) < MAX_PAINTINGS:
-                    _painted.append((_digest(*_pixels(picture)), [round(number, 3) for number in noise]))
+                    _painted.append((digest(*_pixels(picture)), [round(number, 3) for number in noise]))
         return output
 
     pipeline_class.prepare_latents, pipeline_class.__call__ = note_noise, note_pictures
     pipeline_class._noted = True
 
 
-def _digest(width: int, height: int, pixels: bytes) -> str:
+def digest(width: int, height: int, pixels: bytes) -> str:
+    """What a picture is known by, which has three bytes for each pixel."""
     return hashlib.sha256(f"{width}x{height} ".encode() + pixels).hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,11 @@ def one_line(text: str, limit: int) -> str:
     shown = "".join(character if character.isprintable() else " " for character in clean(text[: 4 * limit]))
     shown = " ".join(shown.split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def keys(mapping: Mapping[Any, Any]) -> str:
+    """The keys of a mapping from the hand-in on one line, or "none"."""
+    return one_line(", ".join(map(repr, mapping)), 80) or "none"
 
 
 def shown(name: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
+
+from tests import server
 
 
 @cache
@@ -105,10 +106,5 @@ def serving(repositories: Mapping[str, Path]) -> Iterator[tuple[str, set[str]]]:
     hangs up for as long as they are in there."""
     broken: set[str] = set()
     handler = type("Handler", (_Handler,), {"repositories": repositories, "broken": broken})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", broken
-    finally:
-        server.shutdown()
-        server.server_close()
+    with server.running(handler) as address:
+        yield address, broken
