@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from graders import EXERCISES, own
 from graders.batch.commands import autograder, batch, report, rescore
 from graders.errors import ExplainedError
-from graders.feedback import terminal
+from graders.feedback import terminal, wording
 from graders.fixtures.commands import fixtures
 from graders.machine.packages import explained
 from graders.running import MARK
@@ -94,7 +94,7 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
             failed = failed or not right
             shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""
             mark = "[green]✓[/]" if right else "[red]✗[/]"
-            console.print(f"{mark} {name}{shown}: {result.score:g} of {result.max_score:g}", highlight=False)
+            console.print(f"{mark} {name}{shown}: {wording.score(result)}", highlight=False)
             if not right:
                 terminal.render(result, console, title=exercise.title)
     sys.exit(1 if failed else 0)

@@ -16,7 +16,7 @@ from typing import Any
 from graders import EXERCISES
 from graders.again import Again
 from graders.checks import thresholds
-from graders.engine import Checked, run_checks, titles
+from graders.engine import Bounds, Checked, run_checks, titles
 from graders.errors import ExplainedError
 from graders.exercise import Exercise, HandIn
 from graders.fixtures import catalog
@@ -38,7 +38,8 @@ class GradingError(ExplainedError):
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a notebook is run, with which models and data, and what it may take: seconds, and those of :class:`Limits`.
+    """Where a notebook is run, with which models and data, and what it may take: seconds, and those of :class:`Limits`; and what
+    checking it may take.
 
     The slowest reference solution takes about 100 s on two cores. Without ``isolation`` it runs as any program does,
     which is for one's own notebooks.
@@ -49,16 +50,20 @@ class Setting:
     time_limit: float = 1800.0
     grace: float = 60.0
     profile: Profile = STANDARD
+    checking: Bounds = field(default_factory=Bounds)
 
 
-def setting(isolation: str, profile: Profile = STANDARD) -> Setting:
+def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | None = None) -> Setting:
     """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
 
-    Those have at most three quarters of the machine's memory, and 16 GiB.
+    Those have at most three quarters of the machine's memory, and 16 GiB. ``check_limit`` are the seconds for a check, if
+    not those of :data:`graders.engine.CHECK_SECONDS`.
     """
+    checking = Bounds(check_limit) if check_limit else Bounds()
     if isolation == "none":
-        return Setting(profile=profile)
-    return Setting(Bubblewrap(), Limits(memory=min(16 << 30, machine_memory() * 3 // 4)), profile=profile)
+        return Setting(profile=profile, checking=checking)
+    limits = Limits(memory=min(16 << 30, machine_memory() * 3 // 4))
+    return Setting(Bubblewrap(), limits, profile=profile, checking=checking)
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,11 @@ def _on_cpu(device: str) -> bool:
 
 
 def check(
-    name: str, hand_in: HandIn, watcher: Watcher | None = None, only: Collection[str] = ()
+    name: str,
+    hand_in: HandIn,
+    watcher: Watcher | None = None,
+    only: Collection[str] = (),
+    bounds: Bounds | None = None,
 ) -> tuple[Result, tuple[str, ...]]:
     """Check what a run left behind, or ``only`` some of it; returns the result and the log of grader faults."""
     module = module_of(name)
@@ -217,9 +226,9 @@ def check(
     again = None
     faults: tuple[str, ...] = ()
     if hand_in.again:
-        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again)
+        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again, bounds=bounds)
         again, faults = _again(hand_in, hand_in.again, second), second.faults
-    checked = run_checks(path, hand_in, on_check, again=again, only=only)
+    checked = run_checks(path, hand_in, on_check, again=again, only=only, bounds=bounds)
     return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
 
 
@@ -227,7 +236,7 @@ def _again(first: HandIn, second: HandIn, checked: Checked) -> Again:
     changed = [key for key, value in second.parameters.items() if first.parameters.get(key) != value]
     run = second.evidence.run
     error = None if run.ended == "completed" else run.reason
-    return Again(changed, error, {check.id: check for check in checked.checks if check.max_score})
+    return Again(changed, error, {check.id: check for check in checked.checks if check.worth})
 
 
 def grade(
@@ -252,13 +261,19 @@ def grade(
     hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice)
     if error := hand_in.evidence.run.error:
         blame(error.ename, error.evalue)
-    result = _conclude(name, hand_in, partial, watcher, only)
+    result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return result
 
 
-def rescore(name: str, folder: Path, watcher: Watcher | None = None) -> Result:
+def rescore(
+    name: str,
+    folder: Path,
+    watcher: Watcher | None = None,
+    only: Collection[str] = (),
+    bounds: Bounds | None = None,
+) -> Result:
     """Check the runs in ``folder`` again, with the graders as they are now, without running anything."""
     stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
     if not stored:
@@ -266,11 +281,18 @@ def rescore(name: str, folder: Path, watcher: Watcher | None = None) -> Result:
     profile = beside(folder)
     thresholds.load(profile)  # or what was decided with them would be decided no more
     first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
-    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher)
+    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, bounds)
 
 
-def _conclude(name: str, hand_in: HandIn, folder: Path, watcher: Watcher | None, only: Collection[str] = ()) -> Result:
-    result, faults = check(name, hand_in, watcher, only)
+def _conclude(
+    name: str,
+    hand_in: HandIn,
+    folder: Path,
+    watcher: Watcher | None,
+    only: Collection[str] = (),
+    bounds: Bounds | None = None,
+) -> Result:
+    result, faults = check(name, hand_in, watcher, only, bounds)
     keep(result, faults, folder)
     return result
 

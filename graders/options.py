@@ -23,6 +23,16 @@ def isolation(default: str, advice: str) -> Callable[[Any], Any]:
     )
 
 
+def check_limit() -> Callable[[Any], Any]:
+    """`--check-limit`: after how many seconds a check hangs."""
+    return click.option(
+        "--check-limit",
+        type=click.FloatRange(min=0.1),
+        metavar="SECONDS",
+        help="Give up a check that takes longer, as a fault of the grader; otherwise after 15 minutes.",
+    )
+
+
 def device() -> Callable[[Any], Any]:
     """`--device`: where notebooks compute."""
     return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")

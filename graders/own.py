@@ -20,7 +20,7 @@ from rich.text import Text
 
 from graders import EXERCISES, options
 from graders.errors import ExplainedError
-from graders.feedback import terminal
+from graders.feedback import terminal, wording
 
 if TYPE_CHECKING:
     from graders.grading import Setting
@@ -111,6 +111,8 @@ class _Own:
             result = grading.grade(
                 self.name, self.notebook, self.folder, self.parameters, watcher, within=self.within, only=self.only
             )
+            if result.faulty:  # perhaps for want of memory or time, which there may be now
+                result = grading.rescore(self.name, self.folder, watcher, self.only, self.within.checking)
         title = grading.module_of(self.name).EXERCISE.title
         terminal.render(result, self.console, title=title, verbose=self.verbose)
         if not self.parameters and self.within.profile == STANDARD:
@@ -118,9 +120,7 @@ class _Own:
             self.console.print(Text(same, style="dim"))
         faults = self.folder / "grader-faults.log"
         if faults.exists():
-            self.console.print(
-                "The grader itself failed in a check, which costs no points. Tell your instructor and send"
-            )
+            self.console.print("The grader itself failed in a check. Tell your instructor and send")
             self.console.print(terminal.line(faults))
         return result
 
@@ -133,7 +133,8 @@ class _Own:
         from graders.running.values import clean
         from graders.saving import save
 
-        grade = Grade(self.name, Status.GRADED, result.max_score, 0.0, result, folder=self.folder)
+        worth = result.max_score + result.undecided
+        grade = Grade(self.name, Status.GRADED, worth, 0.0, result, folder=self.folder)
         record = Record(Student(self.notebook.name), {self.name: grade})
         titles = {self.name: module_of(self.name).EXERCISE.title}
         path = self.folder / "feedback.html"
@@ -185,6 +186,7 @@ def exercise(name: str) -> click.Command:
     @profile
     @model
     @isolation
+    @options.check_limit()
     def command(
         notebook: Path | None,
         html: bool,
@@ -197,6 +199,7 @@ def exercise(name: str) -> click.Command:
         profile: Path | None,
         model: str | None,
         isolation: str,
+        check_limit: float | None,
     ) -> None:
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
@@ -211,7 +214,7 @@ def exercise(name: str) -> click.Command:
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
         grading.ensure_checks(name, only)
-        within = grading.setting(isolation, asked)
+        within = grading.setting(isolation, asked, check_limit)
         own = _Own(name, notebook, parsed, within, console, verbose, only)
 
         def once(first: bool) -> int:
@@ -285,7 +288,7 @@ def every(
             table.add_row(name, "", "not graded")
             statuses.append(EXIT_UNGRADABLE)
         else:
-            table.add_row(name, terminal.line(notebook.name), f"{result.score:g} of {result.max_score:g}")
+            table.add_row(name, terminal.line(notebook.name), wording.score(result))
             statuses.append(result.exit_status)
     console.print()
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -11,7 +12,8 @@ from typing import Any
 from graders import measured
 from graders.saving import save
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 had no ``undecided``, ``final`` and ``id``, and gave the points of a check that a grader broke at."""
 
 
 class Outcome(StrEnum):
@@ -24,13 +26,15 @@ class Outcome(StrEnum):
     AWAITING_REVIEW = "awaiting_review"
     """A person marks this; it is never scored by the program."""
     GRADER_FAULT = "grader_fault"
-    """The grader broke, not the hand-in. The points are given, and the result is not final."""
+    """The grader broke, not the hand-in. Its points are undecided: neither given nor lost until a person has looked."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
     """One line of the rubric: what was looked at, what was found, and what it is worth.
 
+    ``score`` of ``max_score`` are the points that are decided, ``undecided`` those that are not: a grader broke, or a person
+    has to look.
     ``measured`` holds what was measured for a figure: for each part of the check a table, columns of numbers by name.
     It decides nothing, and most checks have none.
     """
@@ -45,7 +49,13 @@ class CheckResult:
     why: str = ""
     misconception: str | None = None
     hint: str = ""
+    undecided: float = 0.0
     measured: dict[str, measured.Table] = field(default_factory=dict, hash=False)
+
+    @property
+    def worth(self) -> float:
+        """Points that can be had here, decided or not."""
+        return self.max_score + self.undecided
 
     @property
     def written(self) -> bool:
@@ -57,8 +67,8 @@ class CheckResult:
 class Result:
     """Everything there is to say about one hand-in.
 
-    ``run`` says how executing the notebook ended: ``ended`` (completed, cell_error, timeout, out_of_memory or
-    kernel_died), ``cell`` (the code cell it ended in, counted from 1, or None), ``seconds``,
+    ``run`` says how executing the notebook ended: ``ended`` (completed, cell_error, timeout, out_of_memory, kernel_died or
+    not_started), ``cell`` (the code cell it ended in, counted from 1, or None), ``seconds``,
     ``peak_memory_bytes``, ``device``, ``unets_at_once`` and ``peak_gpu_memory_bytes``.
     """
 
@@ -69,32 +79,58 @@ class Result:
 
     @property
     def score(self) -> float:
-        """Points earned."""
+        """Points earned among those that are decided."""
         return round(sum(check.score for check in self.checks), 2)
 
     @property
     def max_score(self) -> float:
-        """Points that can be earned without the written answers."""
-        return sum(check.max_score for check in self.checks)
+        """Points that are decided, without the written answers."""
+        return round(sum(check.max_score for check in self.checks), 2)
+
+    @property
+    def undecided(self) -> float:
+        """Points that nobody has decided on yet, either way."""
+        return round(sum(check.undecided for check in self.checks), 2)
+
+    @property
+    def faulty(self) -> bool:
+        """Whether a grader broke at a check."""
+        return any(check.outcome is Outcome.GRADER_FAULT for check in self.checks)
+
+    @property
+    def final(self) -> bool:
+        """Whether no check, the written answers aside, waits for a person or for the instructor's run."""
+        waiting = (Outcome.GRADER_FAULT, Outcome.AWAITING_REVIEW)
+        return not self.undecided and not any(c.outcome in waiting and not c.written for c in self.checks)
 
     @property
     def exit_status(self) -> int:
         """0 full marks (written answers aside), 1 points were lost, 3 a grader fault."""
-        if any(check.outcome is Outcome.GRADER_FAULT for check in self.checks):
+        if self.faulty:
             return 3
         return 0 if self.score == self.max_score else 1
 
+    @property
+    def id(self) -> str:
+        """A digest of all that the result says: another result has another one."""
+        return _digest(self._document())
+
     def to_json(self) -> str:
         """The documented JSON of this result, score before the checks that make it."""
-        document = {
+        document = self._document()
+        return json.dumps({"id": _digest(document), **document}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _document(self) -> dict[str, Any]:
+        return {
             "schema_version": self.schema_version,
             "exercise": self.exercise,
             "score": self.score,
             "max_score": self.max_score,
+            "undecided": self.undecided,
+            "final": self.final,
             "run": self.run,
-            "checks": [_document(check) for check in self.checks],
+            "checks": [_fields(check) for check in self.checks],
         }
-        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
         """Write the JSON; no half-written result is ever seen."""
@@ -102,20 +138,41 @@ class Result:
         save(self.to_json().encode(errors="backslashreplace"), path)
 
 
-def _document(check: CheckResult) -> dict[str, Any]:
+def _fields(check: CheckResult) -> dict[str, Any]:
     fields = asdict(check)
     if not check.measured:
         del fields["measured"]
     return fields
 
 
+def _digest(document: dict[str, Any]) -> str:
+    """SHA-256 of the document without its id, in one spelling of its JSON."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
 def load(path: Path) -> Result:
-    """The result that `Result.save` wrote, now or before checks measured anything for figures."""
+    """The result that `Result.save` wrote, now or by an earlier version.
+
+    Raises OSError where there is no such file, and ValueError, KeyError or TypeError for one that says something else than
+    it did when it was written.
+    """
     document = json.loads(path.read_text(encoding="utf-8"))
-    checks = tuple(_check(fields) for fields in document["checks"])
-    return Result(document["exercise"], document["run"], checks, document["schema_version"])
+    if document["schema_version"] == 1:
+        checks = tuple(_check(_of_version_1(fields)) for fields in document["checks"])
+    else:
+        if document.pop("id") != _digest(document):
+            raise ValueError("it was changed after it was written")
+        checks = tuple(_check(fields) for fields in document["checks"])
+    return Result(document["exercise"], document["run"], checks)
 
 
 def _check(fields: dict[str, Any]) -> CheckResult:
     read = {"outcome": Outcome(fields["outcome"]), "measured": measured.tables(fields.get("measured"))}
     return CheckResult(**{**fields, **read})
+
+
+def _of_version_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """A check of version 1, which gave the points of a fault: they count as undecided, and none of them as earned."""
+    if fields["outcome"] != Outcome.GRADER_FAULT:
+        return fields
+    return {**fields, "score": 0.0, "max_score": 0.0, "undecided": fields["max_score"]}

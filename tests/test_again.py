@@ -22,6 +22,7 @@ def test_double(hand_in, verdict):
 @pytest.mark.points(2)
 def test_square(hand_in, verdict):
     """The square is right"""
+    assert not hand_in.get("broken")
     if hand_in["square"] != hand_in["number"] ** 2:
         fail("it is not", expected="the square", hint="multiply")
 
@@ -53,21 +54,37 @@ def test_right_both_times(tmp_path: Path) -> None:
 def test_hard_coded(tmp_path: Path) -> None:
     """An answer that holds for the first input only is named, with the inputs that were other ones."""
     check = graded(tmp_path, RIGHT, {"number": 5, "double": 10, "square": 9})
-    assert (check.outcome, check.misconception) == (Outcome.FAILED, "hard-coded")
+    assert (check.outcome, check.misconception, check.score) == (Outcome.FAILED, "hard-coded", 2)
     assert "number and seed" in check.found
     assert "The square is right" in check.found
 
 
-def test_wrong_both_times_costs_once(tmp_path: Path) -> None:
-    """A mistake that the first run shows already costs no points here."""
+def test_wrong_both_times(tmp_path: Path) -> None:
+    """A mistake that the first run shows already costs its share here, and nothing is said to be right for other input."""
     first = {"number": 3, "double": 7, "square": 9}
-    assert graded(tmp_path, first, {"number": 5, "double": 11, "square": 25}).outcome is Outcome.PASSED
+    check = graded(tmp_path, first, {"number": 5, "double": 11, "square": 25})
+    assert (check.outcome, check.score, check.max_score) == (Outcome.NOT_REACHED, 1, 3)  # the square is 2 of 6 points
+    assert "“The double is right” failed" in check.found
+    assert "right" not in check.found.replace("“The double is right”", "")
 
 
 def test_nothing_held(tmp_path: Path) -> None:
-    """Where nothing is right, there is nothing that could hold for other input."""
+    """Where nothing is right, nothing is earned."""
     first = {"number": 3, "double": 7, "square": 0}
-    assert graded(tmp_path, first, {"number": 5, "double": 11, "square": 0}).outcome is Outcome.NOT_REACHED
+    check = graded(tmp_path, first, {"number": 5, "double": 11, "square": 0})
+    assert (check.outcome, check.score) == (Outcome.NOT_REACHED, 0)
+
+
+def test_right_in_the_second_run_only(tmp_path: Path) -> None:
+    """What is right for other input alone earns nothing."""
+    first = {"number": 3, "double": 7, "square": 0}
+    assert graded(tmp_path, first, {"number": 5, "double": 10, "square": 25}).score == 0
+
+
+def test_fault_in_the_second_run(tmp_path: Path) -> None:
+    """What could not be decided in the second run is undecided by its share, and the rest is earned."""
+    check = graded(tmp_path, RIGHT, {"number": 5, "double": 10, "square": None, "broken": True})
+    assert (check.outcome, check.score, check.max_score, check.undecided) == (Outcome.GRADER_FAULT, 2, 2, 1)
 
 
 def test_own_misconception_goes_first(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """The check engine, run on small grader modules of its own."""
 
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from graders.engine import run_checks
+from graders.engine import Bounds, run_checks
 from graders.result import Outcome
 
 RUBRIC = '''
 import pytest
-from graders.engine import LeftToPerson, fail
+from graders.engine import LeftToInstructor, LeftToPerson, fail
 
 @pytest.fixture(scope="session")
 def number(hand_in):
@@ -25,6 +27,8 @@ def test_small(number, verdict):
     for name, part in verdict.each("number", number):
         value = number[name]
         with part:
+            if value in (7, 8):
+                raise LeftToPerson("A lucky number?") if value == 7 else LeftToInstructor()
             if value > 10:
                 fail(f"{value} is large", expected="a small one", hint="take less", misconception="too-large")
             verdict.found(f"{name} is {value}")
@@ -98,22 +102,83 @@ def test_needs_nothing_left(rubric: Path) -> None:
     assert (checks["even"].outcome, checks["even"].score) == (Outcome.NOT_REACHED, 0)
 
 
-def test_grader_fault_costs_nothing(rubric: Path) -> None:
-    """An error in the grader's own code is a grader fault, keeps the points and is logged."""
+def test_grader_fault_is_undecided(rubric: Path) -> None:
+    """An error in the grader's own code earns nothing, costs nothing and is logged."""
     checked = run_checks(rubric, {"number": {"a": 0, "b": 2}})
     fault = next(check for check in checked.checks if check.id == "inverse")
-    assert (fault.outcome, fault.score) == (Outcome.GRADER_FAULT, 3)
+    assert (fault.outcome, fault.score, fault.max_score, fault.undecided) == (Outcome.GRADER_FAULT, 0, 0, 3)
     assert "ZeroDivisionError" in checked.faults[0]
 
 
 def test_grader_fault_in_one_part(rubric: Path) -> None:
-    """A grader fault in one part keeps that part's points and hides neither itself nor the other part's failure."""
+    """A grader fault withholds the share of its part and hides neither itself nor the other part's failure."""
     checked = run_checks(rubric, {"number": {"a": 40, "b": None}})
     check = checked.checks[0]
-    assert (check.outcome, check.score) == (Outcome.GRADER_FAULT, 2)
+    assert (check.outcome, check.score, check.max_score, check.undecided) == (Outcome.GRADER_FAULT, 0, 2, 2)
     assert "40 is large" in check.found
     assert "TypeError" in checked.faults[0]
-    assert checked.checks[1].outcome is not Outcome.PASSED
+
+
+def test_undecided_spreads(rubric: Path) -> None:
+    """A check, or a part of one, that needs an undecided one is undecided too, and costs nothing."""
+    checks = {check.id: check for check in run_checks(rubric, {"number": {"a": None, "b": 2}}).checks}
+    even = checks["even"]
+    assert (even.outcome, even.score, even.max_score, even.undecided) == (Outcome.GRADER_FAULT, 1, 1, 1)
+    assert "“The numbers are small” is not" in even.found
+
+
+def test_failure_goes_before_undecided(rubric: Path) -> None:
+    """A check that needs one that failed and one that is undecided is not reached: it is lost either way."""
+    text = rubric.read_text().replace('needs("small")\ndef test_inverse', 'needs("small", "even")\ndef test_inverse')
+    rubric.write_text(text)
+    assert graded(rubric, a=20)["inverse"].outcome is Outcome.NOT_REACHED
+
+
+def test_left_to_a_person(rubric: Path) -> None:
+    """What a person has to judge is undecided, and what needs it as well; nothing of it is a fault."""
+    checks = graded(rubric, a=7, b=2)
+    assert (checks["small"].outcome, checks["small"].undecided) == (Outcome.AWAITING_REVIEW, 2)
+    assert (checks["even"].outcome, checks["even"].score, checks["even"].undecided) == (Outcome.AWAITING_REVIEW, 1, 1)
+
+
+def test_left_to_the_instructors_run(rubric: Path) -> None:
+    """What only the instructor's run can decide has no points here, and keeps nothing else from being checked."""
+    checks = graded(rubric, a=8, b=2)
+    small = checks["small"]
+    assert (small.outcome, small.score, small.max_score, small.undecided) == (Outcome.AWAITING_REVIEW, 2, 2, 0)
+    assert "instructor" in small.found
+    assert (checks["even"].outcome, checks["even"].score) == (Outcome.PASSED, 2)
+
+
+def test_hang_keeps_what_was_judged(rubric: Path) -> None:
+    """A check that hangs is ended in time; the parts that were judged before stay as they are."""
+    rubric.write_text(
+        rubric.read_text().replace(
+            "if value > 10:", "if value == 5: __import__('time').sleep(60)\n            if value > 10:"
+        )
+    )
+    started = time.monotonic()
+    checked = run_checks(rubric, {"number": {"a": 2, "b": 5}}, bounds=Bounds(seconds=1))
+    assert time.monotonic() - started < 30
+    small = checked.checks[0]
+    assert (small.outcome, small.score, small.undecided) == (Outcome.GRADER_FAULT, 2, 2)
+    assert "it took too long" in small.found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
+def test_memory_that_runs_out(rubric: Path) -> None:
+    """A check that wants all memory is a fault, the process lives, and the next check has its memory again."""
+    rubric.write_text(
+        rubric.read_text().replace(
+            "if value > 10:",
+            "hoard = [bytes(1 << 28) for _ in range(1000)] if value == 5 else 0\n            if value > 10:",
+        )
+    )
+    checked = run_checks(rubric, {"number": {"a": 5, "b": 2}}, bounds=Bounds(memory=1 << 30))
+    small, even = checked.checks[:2]
+    assert (small.outcome, small.score, small.undecided) == (Outcome.GRADER_FAULT, 2, 2)
+    assert "MemoryError" in small.found
+    assert even.score == 1
 
 
 def test_hostile_folder_takes_no_part(rubric: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

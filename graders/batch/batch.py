@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 
@@ -66,7 +66,7 @@ def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished
     aside: list[Stored] = []
     with working(crew) as workers:
         for stored, verdict in _graded(todo, workers):
-            known = verdict.done is Done.KEPT and stored.status is not None
+            known = verdict.done is Done.KEPT and stored.status is not None and not verdict.fault
             if verdict.doubtful and not known:
                 aside.append(stored)
                 yield SetAside(stored, verdict.problem or "it did not end as it should")
@@ -91,18 +91,30 @@ class Rescored:
 def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
     """Check every stored run again, side by side. Where that fails, the result that is there stays."""
     before = {stored: stored.result for stored in store.attempts() if stored.status is Status.GRADED}
+    aside: list[Stored] = []
     with working(crew) as workers:
-        futures: dict[Future[None], Stored] = {workers.check(s.exercise, s.graded): s for s in before}
-        for future in as_completed(futures):
-            stored = futures[future]
-            try:
-                future.result()
-            except DiskFullError:
-                raise
-            except Exception as error:
-                yield Rescored(stored, before[stored], None, f"{type(error).__name__}: {error}")
+        for one in _checked(before, workers):
+            if one.after is None or one.after.faulty:
+                aside.append(one.stored)
             else:
-                yield Rescored(stored, before[stored], stored.result)
+                yield one
+    for stored in aside:  # perhaps for want of memory or time, which there is alone
+        with working(crew.alone) as workers:
+            yield from _checked({stored: before[stored]}, workers)
+
+
+def _checked(before: Mapping[Stored, Result | None], workers: Workers) -> Iterator[Rescored]:
+    futures: dict[Future[None], Stored] = {workers.check(s.exercise, s.graded): s for s in before}
+    for future in as_completed(futures):
+        stored = futures[future]
+        try:
+            future.result()
+        except DiskFullError:
+            raise
+        except Exception as error:
+            yield Rescored(stored, before[stored], None, f"{type(error).__name__}: {error}")
+        else:
+            yield Rescored(stored, before[stored], stored.result)
 
 
 def _graded(todo: Sequence[Stored], workers: Workers, again: bool = False) -> Iterator[tuple[Stored, Verdict]]:

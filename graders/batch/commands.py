@@ -81,6 +81,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
 @_isolation
 @_jobs
+@options.check_limit()
 @options.profile()
 @click.option(
     "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
@@ -110,6 +111,7 @@ def batch(
     exercise: str | None,
     isolation: str,
     jobs: int | None,
+    check_limit: float | None,
     profile: Path | None,
     time_limit: int,
     roster: Path | None,
@@ -156,7 +158,7 @@ def batch(
             strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
             store.extend(Order(rules, known, found.layout, strays, anonymous=key is not None))
             todo = deposit(found, rules, store)
-        within = replace(grading.setting(isolation, asked), time_limit=float(time_limit))
+        within = replace(grading.setting(isolation, asked, check_limit), time_limit=float(time_limit))
         if within.isolation:
             with console.status("Putting the sandbox to the test…"):
                 insist(within.isolation)
@@ -167,8 +169,9 @@ def batch(
 @click.command()
 @click.argument("results", type=_folder)
 @_jobs
+@options.check_limit()
 @_references
-def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
+def rescore(results: Path, jobs: int | None, check_limit: float | None, references: Path | None) -> None:
     """Check the stored runs in RESULTS again with the graders of now, and say whose points changed and why.
 
     No notebook is executed.
@@ -176,13 +179,13 @@ def rescore(results: Path, jobs: int | None, references: Path | None) -> None:
     from graders.batch.store import Store
     from graders.batch.workers import crew
     from graders.feedback import batch as feedback
-    from graders.grading import Setting
+    from graders.grading import setting
 
     console = Console(file=sys.stdout)
     store = Store(results)
     store.order()
     with _at_work(store, console):
-        feedback.watch_rescoring(store, crew(Setting(), jobs), console)
+        feedback.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
         _publish(store, references, console)
 
 

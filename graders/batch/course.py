@@ -101,8 +101,9 @@ class _Marker:
             return blank, []
         wanted = attempts if self.rules.attempts == "best" else attempts[-1:]
         graded = [self._attempt(entry, stored, blank) for stored in wanted]
-        # Of equal ones the first, which is the least late; one without a score is better than none
-        grade, answers = max(graded, key=lambda one: -1.0 if one[0].score is None else one[0].score)
+        # Of equal ones the first, which is the least late; one without a score is better than none. Undecided points may
+        # still be earned: that an attempt is not the best is not known before.
+        grade, answers = max(graded, key=lambda one: -1.0 if one[0].score is None else one[0].score + one[0].undecided)
         place = attempts.index(wanted[graded.index((grade, answers))])
         return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
 

@@ -100,9 +100,10 @@ def _told(name: str, merged: Merged) -> list[str]:
     for student, exercise in merged.kept:
         notes.append(f"{name}: {exercise} does not count for {_some([student.shown])} there, and stays so.")
     if merged.provisional:
-        notes.append(
-            f"{name}: {len(merged.provisional)} scores may still change: answers are to be read, or a grader failed."
-        )
+        notes.append(f"{name}: {len(merged.provisional)} scores may still change: answers are to be read.")
+    if merged.undecided:
+        whose = _some([f"{student.shown} ({exercise})" for student, exercise in merged.undecided])
+        notes.append(f"{name}: {len(merged.undecided)} scores are left out because points are undecided: {whose}.")
     return notes
 
 

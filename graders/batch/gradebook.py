@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from graders.result import Outcome, Result
+from graders.result import Result
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,21 @@ class Grade:
 
     @property
     def score(self) -> float | None:
-        """Points earned, without those lost for being late; None where there is no score."""
+        """Points earned, without those lost for being late; None where there is no score.
+
+        More may come: see :attr:`undecided`.
+        """
         return None if self.earned is None else max(0.0, round(self.earned - self.penalty, 2))
+
+    @property
+    def undecided(self) -> float:
+        """Points of checks that are neither given nor lost yet: a grader broke, or a person has to look."""
+        return self.result.undecided if self.result else 0.0
+
+    @property
+    def booked(self) -> float | None:
+        """The score for files that other systems import; None where there is none, or where points are undecided."""
+        return None if self.undecided else self.score
 
     @property
     def of(self) -> float:
@@ -95,13 +108,13 @@ class Grade:
 
     @property
     def final(self) -> bool:
-        """Whether nobody has to look at it any more: no answer to read, no trouble, no fault of a grader."""
+        """Whether nobody has to look at it any more: no answer to read, no trouble, nothing undecided."""
         if self.status is Status.TROUBLE:
             return False
         if self.result is None:
             return True
         unread = self.max_written > 0 and self.written is None
-        return not unread and all(check.outcome is not Outcome.GRADER_FAULT for check in self.result.checks)
+        return not unread and self.result.final
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,17 @@ class Record:
         """Points of all exercises that have a score; None if none has."""
         scores = [grade.score for grade in self.grades.values() if grade.score is not None]
         return round(sum(scores), 2) if scores else None
+
+    @property
+    def undecided(self) -> float:
+        """Points of all exercises that are neither given nor lost yet."""
+        return round(sum(grade.undecided for grade in self.grades.values()), 2)
+
+    @property
+    def booked(self) -> float | None:
+        """The score for files that other systems import; None where an exercise that counts has none to be booked."""
+        counting = [grade for grade in self.grades.values() if grade.status is not Status.EXEMPT]
+        return None if any(grade.booked is None for grade in counting) else self.score
 
     @property
     def of(self) -> float:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from graders.engine import Bounds
 from graders.fixtures import catalog
 from graders.grading import Setting, grade, module_of, rescore
 from graders.profile import STANDARD, Profile, beside
@@ -60,7 +61,7 @@ def grade_once(
         grade(exercise, notebook, folder, parameters, within=within)
         done = Done.EXECUTED
     elif before["checked"] != checked:
-        rescore(exercise, folder)
+        rescore(exercise, folder, bounds=within.checking)
         done = Done.CHECKED
     else:
         return Done.KEPT
@@ -68,9 +69,9 @@ def grade_once(
     return done
 
 
-def check_again(exercise: str, folder: Path) -> None:
+def check_again(exercise: str, folder: Path, bounds: Bounds | None = None) -> None:
     """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
-    rescore(exercise, folder)
+    rescore(exercise, folder, bounds=bounds)
     known = folder / KNOWN
     if known.is_file():
         checked = _checks_key(beside(folder))

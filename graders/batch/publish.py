@@ -65,11 +65,13 @@ def _document(record: Record) -> dict[str, Any]:
         "student": asdict(record.student),
         "score": record.score,
         "max_score": record.of,
+        "undecided": record.undecided,
         "exercises": {
             name: {
                 "status": grade.status,
                 "score": grade.score,
                 "max_score": grade.of,
+                "undecided": grade.undecided,
                 "written": grade.written,
                 "max_written": grade.max_written,
                 "late": grade.late,

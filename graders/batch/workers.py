@@ -21,10 +21,11 @@ from pebble import ProcessFuture, ProcessPool
 
 from graders.batch.gradebook import Status
 from graders.batch.once import Done, check_again, grade_once
+from graders.engine import Bounds
 from graders.errors import ExplainedError
 from graders.grading import Setting, cores
 from graders.machine.room import TRUE_NEED, of_true_size
-from graders.result import Outcome, Result, load
+from graders.result import Result, load
 from graders.running.archive import ArchiveError
 from graders.running.memory import machine_memory
 from graders.running.notebook import NotebookError
@@ -44,13 +45,16 @@ class DiskFullError(ExplainedError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a worker made of a hand-in. It is ``doubtful`` if the machine may be to blame, and not the hand-in."""
+    """What a worker made of a hand-in. It is ``doubtful`` if the machine may be to blame, and not the hand-in; ``fault`` if
+    a grader broke at a check.
+    """
 
     status: Status
     done: Done | None = None
     problem: str = ""
     fix: str = ""
     doubtful: bool = False
+    fault: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Workers:
 
     def check(self, exercise: str, graded: Path) -> ProcessFuture[None]:
         """Have a stored run checked again by the next worker that is free; the future raises as that of :meth:`grade`."""
-        return self._pool.schedule(_check, (exercise, graded))
+        return self._pool.schedule(_check, (exercise, graded, self._within.checking))
 
 
 @contextmanager
@@ -171,9 +175,9 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _check(exercise: str, graded: Path) -> None:
+def _check(exercise: str, graded: Path, bounds: Bounds) -> None:
     with room(graded):
-        check_again(exercise, graded)
+        check_again(exercise, graded, bounds)
 
 
 @contextmanager
@@ -199,10 +203,10 @@ def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: 
         return Verdict(Status.REFUSED, None, error.problem, error.fix)
     except ExplainedError as error:  # no kernel, no sandbox: not the notebook's fault
         return Verdict(Status.TROUBLE, None, error.problem, error.fix, doubtful=True)
-    return Verdict(Status.GRADED, done, doubtful=_doubtful(load(graded / "result.json")))
+    result = load(graded / "result.json")
+    return Verdict(Status.GRADED, done, doubtful=_doubtful(result), fault=result.faulty)
 
 
 def _doubtful(result: Result) -> bool:
     """Whether the machine may have broken it: too little memory beside others, a process that was killed, a faulty GPU."""
-    fault = any(check.outcome is Outcome.GRADER_FAULT for check in result.checks)
-    return fault or result.run["ended"] in ("out_of_memory", "kernel_died")
+    return result.faulty or result.run["ended"] in ("out_of_memory", "kernel_died")

@@ -17,7 +17,8 @@ from graders.batch.gradebook import Gradebook, Status
 from graders.batch.once import Done
 from graders.batch.store import Store, Stored
 from graders.batch.workers import Crew
-from graders.feedback.wording import faulty
+from graders.feedback import wording
+from graders.feedback.wording import faulty, score
 from graders.running.values import one_line
 
 _TYPICAL = {"ex1": 10.0, "ex2": 20.0, "ex3": 150.0, "ex4": 40.0}
@@ -78,11 +79,11 @@ def _changes(one: Rescored) -> Iterator[Text]:
     new = {check.id: check for check in one.after.checks}
     for name in dict.fromkeys((*old, *new)):
         was, now = old.get(name), new.get(name)
-        points = (was.score if was else 0.0), (now.score if now else 0.0)
+        points = [wording.points(check) if check else "" for check in (was, now)]
         if points[0] != points[1]:
             why = now.found if now else "there is no such check any more"
-            total = f"{one.before.score if one.before else 0:g} to {one.after.score:g}"
-            line = f"{_name(one.stored)}: {total}: {name} {points[0]:g} to {points[1]:g}: {one_line(why, 300)}"
+            total = f"{score(one.before) if one.before else 'no score'} to {score(one.after)}"
+            line = f"{_name(one.stored)}: {total}: {name} {points[0] or 0} to {points[1] or 0}: {one_line(why, 300)}"
             yield Text(line, "yellow")
 
 
@@ -106,6 +107,9 @@ def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: 
     for note in notes:
         console.print(Text(note, "dim"))
     grades = [grade for record in gradebook.records for grade in record.grades.values()]
+    if waiting := [grade for grade in grades if grade.undecided and not faulty(grade)]:
+        what = _counted(len(waiting), "hand-in")
+        console.print(f"[cyan]{what} {'has' if len(waiting) == 1 else 'have'} undecided points: you decide them.[/]")
     trouble = [grade for grade in grades if grade.status is Status.TROUBLE or faulty(grade)]
     if trouble:
         what = _counted(len(trouble), "hand-in")
@@ -147,7 +151,7 @@ def _line(event: Finished) -> Text:
     result = stored.result
     how = "" if event.done is Done.EXECUTED else f", {event.done}"
     ended = "" if result.run["ended"] == "completed" else f", {result.run['ended'].replace('_', ' ')}"
-    points = f"{result.score:g} of {result.max_score:g}"
+    points = score(result)
     return Text(f"{_name(stored)}: {points} ({result.run['seconds']:.0f} s{ended}{how})")
 
 

@@ -146,7 +146,7 @@ def _names(gradebook: Gradebook) -> dict[str, str]:
 def _decided(grades: Iterable[Grade]) -> float:
     """The points to be had that someone or something has decided on."""
     counting = [grade for grade in grades if grade.score is not None]
-    return sum(grade.max_score if wording.unread(grade) else grade.of for grade in counting)
+    return sum((grade.max_score if wording.unread(grade) else grade.of) - grade.undecided for grade in counting)
 
 
 def _spread(scores: Iterable[tuple[float | None, float]]) -> Spread | None:
@@ -186,12 +186,19 @@ class _Course:
 
     def concerns(self) -> tuple[Concern, ...]:
         """What waits for a person, the most urgent first."""
-        faults = [
-            (f"{check.title}: {check.found}", name, grade)
-            for name, grade in self._graded
-            for check in (grade.result.checks if grade.result else ())
-            if check.outcome is Outcome.GRADER_FAULT
-        ]
+        faults, waiting = (
+            [
+                (
+                    f"{check.title} ({check.undecided:g} point{'' if check.undecided == 1 else 's'}): {check.found}",
+                    name,
+                    grade,
+                )
+                for name, grade in self._graded
+                for check in (grade.result.checks if grade.result else ())
+                if check.undecided and (check.outcome is Outcome.GRADER_FAULT) == broken
+            ]
+            for broken in (True, False)
+        )
         noted = [(grade.note, name, grade) for name, grade in self._of(Status.GRADED) if grade.note]
         trouble, refused = (
             [(grade.note or "No reason was given.", name, grade) for name, grade in self._of(status)]
@@ -199,14 +206,20 @@ class _Course:
         )
         every = (
             Concern(
+                "Undecided: the grader failed",
+                "These points are neither given nor lost. What happened is in grader-faults.log, beside the run. Once the "
+                "grader is mended, `grade rescore` decides them.",
+                _grouped(faults),
+            ),
+            Concern(
+                "Undecided: waiting for you",
+                "These points are neither given nor lost. The check measured, and a person has to say what that is worth.",
+                _grouped(waiting),
+            ),
+            Concern(
                 "Not graded, for reasons of the machine",
                 "They have no score, which is not 0. Mend the reason and grade them again.",
                 _grouped(trouble),
-            ),
-            Concern(
-                "A grader failed",
-                "That cost no points: those of the check were given. What happened is in grader-faults.log, beside the run.",
-                _grouped(faults),
             ),
             Concern("Graded, with a remark", "Look whether the right thing was graded.", _grouped(noted)),
             Concern(

@@ -100,11 +100,11 @@ def _exercise(grade: Grade, title: str) -> Iterator[str]:
 
 def _check(check: CheckResult, grade: Grade) -> Iterator[str]:
     sign, word = wording.MARKS[check.outcome]
-    score, of, found = check.score, check.max_score, check.found
+    points, found = wording.points(check), check.found
     if check.written and grade.written is not None:
-        sign, word, score, of = "✓", "read", grade.written, grade.max_written
+        sign, word, points = "✓", "read", f"{grade.written:g}/{grade.max_written:g}" if grade.max_written else ""
         found = "Your instructor has read them."
-    worth = f" ({wording.points(score, of)})" if of else ""
+    worth = f" ({points})" if points else ""
     if check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
         yield f"- {sign} **{_said(check.title)}**{worth}: {word}"
         for label, said in wording.facts(check):

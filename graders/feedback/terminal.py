@@ -67,17 +67,19 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         line.add_column(width=1)
         line.add_column(ratio=1)
         line.add_column(justify="right", no_wrap=True)
-        line.add_row(Text(mark, colour), plain(check.title), Text(wording.points(check.score, check.max_score), colour))
+        line.add_row(Text(mark, colour), plain(check.title), Text(wording.points(check), colour))
         console.print(line)
         if check.outcome is Outcome.FAILED and not check.expected and not verbose:
             # Nothing there that could be judged: the exercise's text says what belongs there
             console.print(Padding(plain(f"{check.found}\n{check.hint}"), (0, 0, 0, 2)))
-        elif check.outcome in (Outcome.FAILED, Outcome.GRADER_FAULT):
+        elif check.outcome is Outcome.FAILED or check.expected:
             console.print(Padding(_detail(check, result.exercise), (0, 0, 1, 2)))
         elif check.found and (verbose or check.outcome is not Outcome.PASSED):
             console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
     console.print()
-    colour = "green" if result.score == result.max_score else "yellow"
-    console.print(Text(f"Score: {result.score:g} of {result.max_score:g}", f"bold {colour}"))
+    colour = "green" if result.score == result.max_score and result.final else "yellow"
+    console.print(Text(f"Score: {wording.score(result)}", f"bold {colour}"))
+    if sentence := wording.undecided(result):
+        console.print(Text(sentence, "magenta" if result.faulty else "cyan"))
     if any(check.written for check in result.checks):
         console.print(Text(wording.WRITTEN_ANSWERS, "dim"))

@@ -11,14 +11,14 @@ from typing import Any
 from graders.batch.gradebook import Grade, Record, Status, Student
 from graders.machine.room import TRUE_UNET
 from graders.misconceptions import MISCONCEPTIONS
-from graders.result import CheckResult, Outcome
+from graders.result import CheckResult, Outcome, Result
 
 MARKS = {
     Outcome.PASSED: ("✓", "passed"),
     Outcome.FAILED: ("✗", "failed"),
-    Outcome.NOT_REACHED: ("–", "not reached"),
+    Outcome.NOT_REACHED: ("–", "not checked"),
     Outcome.AWAITING_REVIEW: ("…", "awaiting review"),
-    Outcome.GRADER_FAULT: ("!", "fault of the grader"),
+    Outcome.GRADER_FAULT: ("!", "undecided"),
 }
 """A sign and a word for how a check ended."""
 
@@ -40,6 +40,7 @@ ENDINGS = {
         "Take out quit(), exit() and whatever else ends Python. If there is nothing of the kind, a library crashed: "
         "see which call of the cell it was.",
     ),
+    "not_started": ("was not run", "Nothing of it was run, so only what needs no run is graded."),
 }
 """How a run that did not complete ended, and what to do about it."""
 
@@ -60,7 +61,7 @@ SMALL_GPU = 15e9
 """Bytes: what programs get of the 16 GB of the GPU (a T4) that Colab and Kaggle lend for nothing."""
 
 WRITTEN_ANSWERS = "The written answers are read by a person and are not part of this score."
-GRADER_FAULT = "A grader failed at a check. That costs no points, and your instructor will look at it."
+GRADER_FAULT = "The grader failed at a check. Its points are undecided until your instructor has looked at it."
 CODE = re.compile(r"`([^`\n]+)`")
 """What is code in a text of ours."""
 
@@ -116,9 +117,25 @@ def name(student: Student) -> str:
     return visible(cut(" ".join(student.shown.split()), 200), keep=JOINERS)
 
 
-def points(score: float, of: float) -> str:
-    """Such as 3/7; nothing where there are no points to be had."""
-    return f"{score:g}/{of:g}" if of else ""
+def points(check: CheckResult) -> str:
+    """Such as 3/7, with what is undecided; nothing where there are no points to be had."""
+    decided = [f"{check.score:g}/{check.max_score:g}"] if check.max_score else []
+    return ", ".join([*decided, f"{check.undecided:g} undecided"] if check.undecided else decided)
+
+
+def score(result: Result) -> str:
+    """The points of a hand-in, such as: 14 of 17, 3 points undecided."""
+    return " of ".join((f"{result.score:g}", f"{result.max_score:g}")) + _open(result.undecided)
+
+
+def undecided(item: Result | Grade) -> str:
+    """What undecided points mean for whoever has them; "" where there are none."""
+    count = f"{item.undecided:g} point{' is' if item.undecided == 1 else 's are'}"
+    return f"{count} undecided: neither given nor lost until a person has looked." if item.undecided else ""
+
+
+def _open(points: float) -> str:
+    return f", {points:g} point{'' if points == 1 else 's'} undecided" if points else ""
 
 
 def facts(check: CheckResult) -> Iterator[tuple[str, str]]:
@@ -173,7 +190,7 @@ def parts(grade: Grade) -> Iterator[tuple[str, str]]:
     """What the points of a graded exercise are made of, each with its label."""
     if grade.status is not Status.GRADED:
         return
-    yield "Checks", f"{grade.result.score if grade.result else 0:g} of {grade.max_score:g}"
+    yield "Checks", score(grade.result) if grade.result else f"0 of {grade.max_score:g}"
     if grade.max_written:
         given = "awaiting review, up to" if unread(grade) else f"{grade.written or 0:g} of"
         yield "Written answers", f"{given} {grade.max_written:g}"
@@ -188,14 +205,14 @@ def unread(grade: Grade) -> bool:
 
 def faulty(grade: Grade) -> bool:
     """Whether a grader broke on the hand-in."""
-    return grade.result is not None and any(c.outcome is Outcome.GRADER_FAULT for c in grade.result.checks)
+    return grade.result is not None and grade.result.faulty
 
 
 def total(item: Grade | Record) -> str:
-    """The points of an exercise or of a student, of how many; in words where there are none."""
+    """The points of an exercise or of a student, of how many are decided; in words where there are none."""
     if item.score is None:
         return STATUSES[Status.EXEMPT][0] if not item.of or _exempt(item) else "no score yet"
-    return f"{item.score:g} of {item.of:g}"
+    return f"{item.score:g} of {item.of - item.undecided:g}{_open(item.undecided)}"
 
 
 def _exempt(item: Grade | Record) -> bool:
@@ -208,10 +225,7 @@ def standing(grade: Grade) -> str:
         return STATUSES[grade.status][0]
     if unread(grade):
         return "written answers awaiting review"
-    left = grade.result is not None and any(
-        check.outcome is Outcome.AWAITING_REVIEW and not check.written for check in grade.result.checks
-    )
-    return "a check awaits your instructor" if left or faulty(grade) else "final"
+    return "final" if grade.final else "a check awaits your instructor"
 
 
 def remarks(grade: Grade) -> Iterator[str]:
@@ -230,6 +244,8 @@ def remarks(grade: Grade) -> Iterator[str]:
         yield grade.note
     if faulty(grade):
         yield GRADER_FAULT
+    elif sentence := undecided(grade):
+        yield sentence
 
 
 def moment(grade: Grade) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from graders.feedback import terminal
+from graders.feedback import terminal, wording
 from graders.result import Outcome
 from graders.zoo import Graded
 
@@ -40,7 +40,7 @@ def render(futures: Sequence[Future[Graded]], console: Console) -> int:
         judged = [check for check in graded.result.checks if check.outcome is not Outcome.AWAITING_REVIEW]
         verdicts, wrong = verdicts + len(judged), wrong + len(graded.false_verdicts)
         said = [f"{check} ({slug})" if slug else check for check, slug in graded.submission.fails.items()]
-        points = f"{graded.result.score:g}/{graded.result.max_score:g}"
+        points = wording.score(graded.result)
         false = Text(str(len(graded.false_verdicts)), "red" if graded.false_verdicts else "green")
         table.add_row(graded.exercise, graded.submission.title, ", ".join(said), points, str(len(judged)), false)
     console.print(table)

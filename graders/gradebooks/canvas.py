@@ -47,7 +47,7 @@ def merge(path: Path, gradebook: Gradebook, columns: Mapping[str, str] | None = 
     rows = [_student(dict(zip(known, sheet.whole(i), strict=False))) for i in lines]
     students = [record.student for record in gradebook.records]
     pairs = pair(rows, students)
-    kept, provisional = [], []
+    kept, provisional, undecided = [], [], []
     mark = "," if sheet.delimiter == ";" else "."  # as Canvas writes numbers there; it reads both
     for row, index in pairs.items():
         record, cells = gradebook.records[index], sheet.rows[lines[row]]
@@ -63,6 +63,8 @@ def merge(path: Path, gradebook: Gradebook, columns: Mapping[str, str] | None = 
                 provisional += [] if all(grade.final for grade in grades) else [(record.student, name)]
             elif all(grade.status is Status.EXEMPT for grade in grades):
                 cells[column] = EXCUSED
+            elif any(grade.undecided for grade in grades):
+                undecided.append((record.student, name))
     return Merged(
         sheet.content([*range(len(known)), *sorted(targets.values())]),
         {name: header[column] for name, column in targets.items()},
@@ -70,6 +72,7 @@ def merge(path: Path, gradebook: Gradebook, columns: Mapping[str, str] | None = 
         tuple(row.shown for i, row in enumerate(rows) if i not in pairs and row.name != "Student, Test"),
         tuple(kept),
         tuple(provisional),
+        tuple(undecided),
         renamed(rows, students, pairs),
     )
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from graders.batch.gradebook import Status
 from graders.feedback import wording
-from graders.result import CheckResult, Outcome, Result
+from graders.result import CheckResult, Result
 
 Visibility = Literal["visible", "after_due_date", "after_published"]
 
@@ -23,19 +23,21 @@ def results(
 ) -> dict[str, Any]:
     """A graded hand-in. ``written`` of ``max_written`` are the points for written answers, None before a person read them.
 
-    ``visibility`` is that of all of it at once.
+    ``visibility`` is that of all of it at once. Where points are undecided there is no score that Gradescope could take for
+    final, neither of a test nor of all: the points that are decided are written beside the names.
     """
     ending = wording.ending(result.run)
     said = [ending.sentence, *ending.error, ending.advice]
-    tests = [_test(check) for check in result.checks]
+    tests = [_test(check, scored=not result.undecided) for check in result.checks]
+    seconds = {"execution_time": round(result.run["seconds"])}
+    if result.undecided:
+        said += [wording.undecided(result), *([wording.GRADER_FAULT] if result.faulty else [])]
+        return _document("\n".join(filter(None, said)), visibility) | {"tests": tests} | seconds
     if max_written and written is not None:
         tests.append({"name": "Written answers", "score": written, "max_score": max_written})
     elif max_written or any(check.written for check in result.checks):
         said.append(wording.WRITTEN_ANSWERS)
-    if any(check.outcome is Outcome.GRADER_FAULT for check in result.checks):
-        said.append(wording.GRADER_FAULT)
     score = round(result.score + (written or 0.0), 2)
-    seconds = {"execution_time": round(result.run["seconds"])}
     return _document("\n".join(filter(None, said)), visibility) | {"score": score, "tests": tests} | seconds
 
 
@@ -60,10 +62,13 @@ def _document(output: str, visibility: Visibility = "visible") -> dict[str, Any]
     return {"output": wording.for_student(output), "visibility": visibility, "stdout_visibility": "hidden"} | formats
 
 
-def _test(check: CheckResult) -> dict[str, Any]:
+def _test(check: CheckResult, scored: bool) -> dict[str, Any]:
     output = "\n\n".join(f"{label}: {wording.for_student(text)}" for label, text in wording.facts(check))
     test: dict[str, Any] = {"name": wording.for_student(check.title), "output": output}
-    if check.max_score:
+    if not scored:
+        worth = wording.points(check)
+        test["name"] += f" ({worth})" if worth else ""
+    elif check.max_score:
         test |= {"score": check.score, "max_score": check.max_score}
         test["status"] = "passed" if check.score == check.max_score else "failed"
     return test

@@ -28,9 +28,10 @@ _WITHOUT_RESULT = {
 def export(gradebook: Gradebook, when: datetime) -> bytes:
     """A test suite for each student and exercise, with a test case for each check; ``when`` is the time it is given.
 
-    A `failure` lost points. An `error` is a grader's fault, which lost none, or trouble with the machine. `skipped` is what
-    a person marks, does not count, or was not reached and cost nothing. A suite without checks has one case, the hand-in.
-    Points are properties of suites and cases: `score`, which is missing where there is none, and `max_score`. Characters
+    A `failure` lost points. An `error` is a grader's fault, whose points are undecided, or trouble with the machine.
+    `skipped` is what a person marks, does not count, or was not reached and cost nothing. A suite without checks has one
+    case, the hand-in. Points are properties of suites and cases: `score`, which is missing where there is none or some are
+    undecided, and `max_score`. Characters
     that XML cannot hold are made visible.
     """
     root = Element("testsuites", name="gradebook")
@@ -48,7 +49,7 @@ def _suite(student: Student, grade: Grade, when: datetime) -> Element:
     seconds = f"{grade.result.run['seconds'] if grade.result else 0:.3f}"
     stamp = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     suite = Element("testsuite", name=_text(name), time=seconds, timestamp=stamp)
-    _properties(suite, grade.score, grade.of)
+    _properties(suite, grade.booked, grade.of)
     cases = list(_cases(f"{grade.exercise}.{student.id}", grade))
     suite.extend(cases)
     suite.set("tests", str(len(cases)))
@@ -59,13 +60,13 @@ def _suite(student: Student, grade: Grade, when: datetime) -> Element:
 
 def _cases(group: str, grade: Grade) -> Iterator[Element]:
     if grade.result is None:
-        case = _case(group, "Hand-in", grade.score, grade.of)
+        case = _case(group, "Hand-in", grade.booked, grade.of)
         message = " ".join(filter(None, (wording.STATUSES[grade.status][1], grade.note)))
         SubElement(case, _WITHOUT_RESULT[grade.status], message=_text(message))
         yield case
         return
     for check in grade.result.checks:
-        case = _case(group, check.title, check.score, check.max_score)
+        case = _case(group, check.title, None if check.undecided else check.score, check.worth)
         facts = "\n".join(f"{label}: {text}" for label, text in wording.facts(check))
         if kind := _kind(check):
             end = SubElement(case, kind, message=_text(check.found), type=check.outcome.value)

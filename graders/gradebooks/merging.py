@@ -24,7 +24,8 @@ class Merged:
     ``columns`` maps each exercise to the header of the column it went to. ``unplaced`` are students of the gradebook that
     no row is about, ``unmatched`` rows that are about no student, as they call them. ``kept`` are cells that stayed as they
     were although there is a score, because the system says that the exercise does not count for that student.
-    ``provisional`` are scores that went in and may still change: there is an answer to read, or a grader's fault.
+    ``provisional`` are scores that went in and may still change: there is an answer to read. ``undecided`` are those that
+    did not go in, because points are neither given nor lost yet.
     ``renamed`` are students whose row has another name than they have here, with that name: they changed it, or their id
     is from another course system and by chance somebody else's.
     """
@@ -35,6 +36,7 @@ class Merged:
     unmatched: tuple[str, ...] = ()
     kept: tuple[tuple[Student, str], ...] = ()
     provisional: tuple[tuple[Student, str], ...] = ()
+    undecided: tuple[tuple[Student, str], ...] = ()
     renamed: tuple[tuple[Student, str], ...] = ()
 
 
@@ -98,15 +100,15 @@ def _keys(kind: str, student: Student) -> Iterator[str]:
 def scores(grades: Sequence[Grade]) -> tuple[float, float] | None:
     """Points for these exercises, and of how many; None where a course system should keep what it has.
 
-    That is so if one of them is in trouble, and has no score yet, or if nothing was handed in for any. A course system
-    knows what is missing, says so to its students, and has rules for it that the instructor chose; a 0 of ours would look
-    like a grade that somebody gave.
+    That is so if one of them is in trouble, and has no score yet, or has undecided points, or if nothing was handed in for
+    any. A course system knows what is missing, says so to its students, and has rules for it that the instructor chose; a 0
+    of ours would look like a grade that somebody gave.
     """
-    statuses = {grade.status for grade in grades if grade.status is not Status.EXEMPT}
-    if Status.TROUBLE in statuses or not statuses - {Status.MISSING}:
-        return None
     counting = [grade for grade in grades if grade.status is not Status.EXEMPT]
-    return round(sum(grade.score or 0.0 for grade in counting), 2), sum(grade.of for grade in counting)
+    booked = [grade.booked for grade in counting if grade.booked is not None]
+    if len(booked) < len(counting) or all(grade.status is Status.MISSING for grade in counting):
+        return None
+    return round(sum(booked), 2), sum(grade.of for grade in counting)
 
 
 def fitting(score: float, of: float, worth: float, what: str, whose: str, scale: bool) -> float:

@@ -53,19 +53,22 @@ def merge(path: Path, gradebook: Gradebook, exercise: str, *, grade: str = "", s
     worth = _worth(sheet, column, lines)
     students = [record.student for record in gradebook.records]
     pairs = pair(rows, students)
-    provisional = []
+    provisional, undecided = [], []
     for row, index in pairs.items():
         record = gradebook.records[index]
         if points := scores([record.grades[exercise]]):
             score = fitting(*points, worth, f"{sheet.name} is for {exercise}, which", "", scale)
             sheet.rows[lines[row]][column] = number(score)  # with a point, which Moodle reads in every language
             provisional += [] if record.grades[exercise].final else [(record.student, exercise)]
+        elif record.grades[exercise].undecided:
+            undecided.append((record.student, exercise))
     return Merged(
         sheet.content(),
         {exercise: sheet.header[column]},
         unplaced(students, pairs),
         tuple(sheet.values(lines[i])[0] for i in range(len(rows)) if i not in pairs),
         provisional=tuple(provisional),
+        undecided=tuple(undecided),
         renamed=renamed(rows, students, pairs),
     )
 

@@ -28,8 +28,8 @@ COLUMNS = (
 def export(gradebook: Gradebook) -> bytes:
     """A row for each exercise and student, in this order, as nbgrader has it; times are in UTC, and due dates empty.
 
-    nbgrader has no word for an exercise that does not count or could not be graded: there the three scores are empty, for
-    0 would be a grade. Nothing handed in is 0, as with nbgrader.
+    nbgrader has no word for an exercise that does not count, could not be graded or has undecided points: there the three
+    scores are empty, for 0 would be a grade. Nothing handed in is 0, as with nbgrader.
     """
     rows = [
         [name, "", _time(grade), record.student.id, *_names(record.student), record.student.email, *_scores(grade)]
@@ -51,8 +51,8 @@ def _names(student: Student) -> tuple[str, str]:
 
 
 def _scores(grade: Grade) -> list[str]:
-    if grade.score is None:
+    if grade.booked is None:
         scores = ["", "", ""]
     else:
-        scores = [str(float(points)) for points in (grade.earned or 0.0, grade.penalty, grade.score)]
+        scores = [str(float(points)) for points in (grade.earned or 0.0, grade.penalty, grade.booked)]
     return [*scores, str(float(grade.of))]

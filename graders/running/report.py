@@ -9,7 +9,7 @@ from graders.running import values
 
 SESSION = ("device", "unets_at_once", "peak_gpu_memory_bytes")
 """What the notebook's own side saw of its session."""
-Ended = Literal["completed", "cell_error", "timeout", "out_of_memory", "kernel_died"]
+Ended = Literal["completed", "cell_error", "timeout", "out_of_memory", "kernel_died", "not_started"]
 
 
 @dataclass(frozen=True)
