@@ -393,7 +393,9 @@ def run_checks(
     plugin = _Plugin(hand_in, again, only, on_check)
     arguments = [str(module), "-c", os.devnull, f"--rootdir={module.parent}", "--noconftest", "--capture=no"]
     arguments += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "pytest_timeout"]
-    arguments += [f"--timeout={bounds.seconds}", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]
+    # The check alone is timed: an alarm that rings while pytest reports would end pytest
+    arguments += [f"--timeout={bounds.seconds}", "-o", "timeout_func_only=true", "--tb=no"]
+    arguments += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]
     hidden = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
     output = io.StringIO()
     try:

@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,6 +11,8 @@ from graders.engine import Bounds, run_checks
 from graders.result import Outcome
 
 RUBRIC = '''
+import time
+
 import pytest
 from graders.engine import LeftToInstructor, LeftToPerson, fail
 
@@ -61,6 +64,14 @@ def rubric(tmp_path: Path) -> Path:
     path = tmp_path / "rubric.py"
     path.write_text(RUBRIC, encoding="utf-8")
     return path
+
+
+def changed(rubric: Path, old: str, new: str) -> Path:
+    """Another rubric, under another name: pytest caches modules by theirs."""
+    assert old in RUBRIC
+    other = rubric.with_name(f"rubric_{uuid4().hex}.py")
+    other.write_text(RUBRIC.replace(old, new), encoding="utf-8")
+    return other
 
 
 def graded(rubric: Path, **number: float):
@@ -129,9 +140,8 @@ def test_undecided_spreads(rubric: Path) -> None:
 
 def test_failure_goes_before_undecided(rubric: Path) -> None:
     """A check that needs one that failed and one that is undecided is not reached: it is lost either way."""
-    text = rubric.read_text().replace('needs("small")\ndef test_inverse', 'needs("small", "even")\ndef test_inverse')
-    rubric.write_text(text)
-    assert graded(rubric, a=20)["inverse"].outcome is Outcome.NOT_REACHED
+    twice = changed(rubric, 'needs("small")\ndef test_inverse', 'needs("even", "small")\ndef test_inverse')
+    assert graded(twice, a=20)["inverse"].outcome is Outcome.NOT_REACHED
 
 
 def test_left_to_a_person(rubric: Path) -> None:
@@ -152,13 +162,9 @@ def test_left_to_the_instructors_run(rubric: Path) -> None:
 
 def test_hang_keeps_what_was_judged(rubric: Path) -> None:
     """A check that hangs is ended in time; the parts that were judged before stay as they are."""
-    rubric.write_text(
-        rubric.read_text().replace(
-            "if value > 10:", "if value == 5: __import__('time').sleep(60)\n            if value > 10:"
-        )
-    )
+    hanging = changed(rubric, "if value > 10:", "if value == 5: time.sleep(60)\n            if value > 10:")
     started = time.monotonic()
-    checked = run_checks(rubric, {"number": {"a": 2, "b": 5}}, bounds=Bounds(seconds=1))
+    checked = run_checks(hanging, {"number": {"a": 2, "b": 5}}, bounds=Bounds(seconds=1))
     assert time.monotonic() - started < 30
     small = checked.checks[0]
     assert (small.outcome, small.score, small.undecided) == (Outcome.GRADER_FAULT, 2, 2)
@@ -168,13 +174,9 @@ def test_hang_keeps_what_was_judged(rubric: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
 def test_memory_that_runs_out(rubric: Path) -> None:
     """A check that wants all memory is a fault, the process lives, and the next check has its memory again."""
-    rubric.write_text(
-        rubric.read_text().replace(
-            "if value > 10:",
-            "hoard = [bytes(1 << 28) for _ in range(1000)] if value == 5 else 0\n            if value > 10:",
-        )
-    )
-    checked = run_checks(rubric, {"number": {"a": 5, "b": 2}}, bounds=Bounds(memory=1 << 30))
+    hoard = "if value == 5: [bytes(1 << 28) for _ in range(1000)]\n            if value > 10:"
+    hoarding = changed(rubric, "if value > 10:", hoard)
+    checked = run_checks(hoarding, {"number": {"a": 5, "b": 2}}, bounds=Bounds(memory=1 << 30))
     small, even = checked.checks[:2]
     assert (small.outcome, small.score, small.undecided) == (Outcome.GRADER_FAULT, 2, 2)
     assert "MemoryError" in small.found

@@ -43,13 +43,13 @@ FAILED = CheckResult(
     hint="Divide lora_param_counts[rank] by unet_param_count.",
 )
 NOT_REACHED = CheckResult(
-    "c", "Four times the rank", Outcome.NOT_REACHED, 0, 1, found="Not reached, because of the check “`lora_fraction`”."
+    "c", "Four times the rank", Outcome.NOT_REACHED, 0, 1, found="Not checked, because “`lora_fraction`” failed."
 )
 PERSON = CheckResult(
     "written_answers", "The written answers", Outcome.AWAITING_REVIEW, 0, 0, found="2 written answers, kept for you"
 )
 FAULT = CheckResult(
-    "e", "The style grows", Outcome.GRADER_FAULT, 3, 3, found="The grader itself failed here (KeyError)."
+    "e", "The style grows", Outcome.GRADER_FAULT, 0, 0, found="The grader itself failed here (KeyError).", undecided=3.0
 )
 EVERY = (PASSED, FAILED, NOT_REACHED, PERSON, FAULT)
 ERROR = {"ename": "OSError", "evalue": "no file in /srv/courses/lora 2026/fixtures/sd", "line": "unet = load(MODEL)"}
@@ -58,7 +58,7 @@ ERROR = {"ename": "OSError", "evalue": "no file in /srv/courses/lora 2026/fixtur
 def grade(exercise: str = "ex1", *checks: CheckResult, run: dict[str, Any] | None = None, **more: Any) -> Grade:
     """A graded hand-in with these checks, or with one of each kind."""
     result = Result(exercise, RUN | (run or {}), checks or EVERY)
-    return Grade(exercise, Status.GRADED, result.max_score, 4.0, result, **more)
+    return Grade(exercise, Status.GRADED, result.max_score + result.undecided, 4.0, result, **more)
 
 
 def nothing(status: Status, exercise: str = "ex1", **more: Any) -> Grade:

@@ -99,7 +99,8 @@ def test_what_a_person_has_to_look_at() -> None:
     text = shown(course_page(book(*records)))
     assert "Not graded, for reasons of the machine: 2 hand-ins" in text
     assert "The disk is full. Ada, ex3 ; Grace, ex3" in text
-    assert "The style grows: The grader itself failed here (KeyError). Emmy, ex3" in text
+    assert "The style grows (3 points): The grader itself failed here (KeyError). Emmy, ex3" in text
+    assert text.index("Undecided: the grader failed: 1 hand-in") < text.index("Not graded, for reasons of the machine")
     assert "It is a photograph. Alan, ex3" in text
     assert "the newer one was graded. Hedy, ex3" in text
     assert "2 graded, 1 refused, 1 not handed in, 1 exempt, 2 not graded for reasons of the machine" in text
@@ -226,4 +227,4 @@ def test_grades_of_some_exercises_only() -> None:
     grades: list[Grade] = [grade("ex1", *EVERY), grade("ex3", *EVERY)]
     records = [record(each, name=each.exercise, id=each.exercise) for each in grades]
     text = shown(course_page(Gradebook({"ex1": "One", "ex3": "Three"}, tuple(records))))
-    assert "ex1 6* 6 of 14" in text.replace(" *", "*")
+    assert "ex1 3* 3 of 14, 3 undecided" in text.replace(" *", "*")

@@ -71,14 +71,14 @@ def _address(pixels: np.ndarray) -> str:
 def test_says_what_the_terminal_says() -> None:
     """Checks that failed are there in full, the others in a line that says how they ended, and so is the score."""
     page = Page(student_page(record(grade("ex1", *EVERY)), TITLES)).text
-    assert "6 of 14 so far" in page
+    assert "3 of 11, 3 points undecided" in page
     assert "failed: lora_fraction compares each adapter with the U-Net 1 / of 4" in page
     for said in (FAILED.expected, FAILED.why, FAILED.hint, "a percentage was given where a fraction was asked for"):
         assert said in page
     assert "passed: unet_param_count counts the parameters" in page
-    assert "not reached: Four times the rank" in page
-    assert "Not reached, because of the check" in page
-    assert "Checks: 6 of 10 Written answers: awaiting review, up to 4" in page
+    assert "not checked: Four times the rank" in page
+    assert "Not checked, because" in page
+    assert "Checks: 3 of 7, 3 points undecided Written answers: awaiting review, up to 4" in page
     assert "A grader failed at a check. That costs no points" in page
 
 
@@ -256,9 +256,9 @@ def test_marks_are_not_told_by_colour_alone() -> None:
         "!",
         "passed:",
         "failed:",
-        "not reached:",
+        "not checked:",
         "awaiting review:",
-        "fault of the grader:",
+        "undecided:",
     ):
         assert said in page.text
     dashes = re.findall(r"\.curve-\d \{(.*)\}", (STYLES / "figures.css").read_text())

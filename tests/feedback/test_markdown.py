@@ -62,13 +62,13 @@ def words(document: str) -> str:
 def test_says_what_the_terminal_says() -> None:
     """Checks that failed are there in full, the others in a line that says how they ended, and so is the score."""
     said = student_markdown(record(grade("ex1", *EVERY)), TITLES)
-    assert "## Inspect LoRA target layers: 6 of 14 so far" in said
+    assert "## Inspect LoRA target layers: 3 of 11, 3 points undecided so far" in said
     assert "- ✗ **`lora_fraction` compares each adapter with the U-Net** (1/4): failed" in said
     assert "**Found:** rank 4: 0.0462844. That is a percentage.  \n      rank 16: right" in said
     for fact in (FAILED.expected, FAILED.why, FAILED.hint, "percent-not-fraction: a percentage was given"):
         assert fact in words(said)
     assert "- ✓ `unet_param_count` counts the parameters (2/2): passed" in said
-    assert "- – Four times the rank (0/1): not reached\n    - Not reached, because" in said
+    assert "- – Four times the rank (0/1): not checked\n    - Not checked, because" in said
     assert "Written answers: awaiting review, up to 4" in said
     assert "(4 of" not in said
 

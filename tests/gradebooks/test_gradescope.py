@@ -59,11 +59,14 @@ def test_written_answers_are_part_of_it_once_they_are_read() -> None:
     assert "read by a person" not in after["output"]
 
 
-def test_a_fault_of_the_grader_costs_nothing() -> None:
-    """A check whose grader broke has its points, and the student is told that somebody will look."""
-    read = gradescope(results(result(5, 5, check(Outcome.GRADER_FAULT, 4, 4, found="a bug"))))
-    assert read["score"] == 9
-    assert "your instructor will look at it" in read["output"]
+def test_undecided_points_are_no_score() -> None:
+    """Where a grader broke there is no number that Gradescope could take for final, and the student reads why."""
+    read = gradescope(results(result(5, 5, check(Outcome.GRADER_FAULT, 0, 0, found="a bug", undecided=4.0)), 2.0, 3.0))
+    assert "score" not in read
+    assert not any("score" in test or "status" in test for test in read["tests"])
+    assert read["tests"][-1]["name"].endswith("(4 undecided)")
+    assert "4 points are undecided" in read["output"]
+    assert "until your instructor has looked" in read["output"]
 
 
 @pytest.mark.parametrize(

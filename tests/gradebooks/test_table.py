@@ -2,11 +2,13 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
 from graders.batch.gradebook import Student
 from graders.gradebooks.table import export
+from graders.result import CheckResult, Outcome
 from tests.gradebooks.courses import HOSTILE, book, course, grade, record
 
 
@@ -16,7 +18,7 @@ def rows(content: bytes) -> list[dict[str, str]]:
 
 
 def test_a_row_for_each_student() -> None:
-    """Each student's points, what became of each exercise, and the sum of those that have a score."""
+    """Each student's points, what became of each exercise, and the sum, where every exercise that counts has a score."""
     ada, bob, cy, dee, eve = rows(export(course()))
     assert ada == {
         "id": "101",
@@ -27,18 +29,29 @@ def test_a_row_for_each_student() -> None:
         "ex1_status": "graded",
         "ex1_late": "",
         "ex1_written": "1.5",
+        "ex1_undecided": "",
         "ex3_score": "10.3",
         "ex3_of": "12",
         "ex3_status": "graded",
         "ex3_late": "yes",
         "ex3_written": "1.5",
+        "ex3_undecided": "",
         "total": "19.05",
         "of": "24",
     }
-    assert (bob["ex1_score"], bob["ex1_status"], bob["ex3_written"], bob["total"]) == ("", "trouble", "", "7.25")
+    assert (bob["ex1_score"], bob["ex1_status"], bob["ex3_written"], bob["total"]) == ("", "trouble", "", "")
     assert (cy["ex1_score"], cy["ex1_status"], cy["ex3_score"], cy["ex3_status"]) == ("0", "missing", "", "exempt")
     assert (dee["ex1_status"], dee["total"]) == ("refused", "1.8")
     assert (eve["total"], eve["of"], cy["of"]) == ("", "0", "12")
+
+
+def test_undecided_points_are_no_score() -> None:
+    """Where points are undecided the score and the total are empty, and the undecided points have a column."""
+    fault = CheckResult("x", "X", Outcome.GRADER_FAULT, 0, 0, undecided=3)
+    graded = grade("ex1")
+    result = replace(graded.result, checks=(*graded.result.checks, fault))
+    (row,) = rows(export(book(record(Student("1", "Ada"), replace(graded, result=result)))))
+    assert (row["ex1_score"], row["ex1_undecided"], row["total"]) == ("", "3", "")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
