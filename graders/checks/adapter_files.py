@@ -107,6 +107,7 @@ def read_adapter(path: Path, unet: nn.Module) -> Adapter:
         ignored = tuple(key for key in every_key if key.startswith(_OTHER_MODELS))
         keys = [key for key in every_key if not key.startswith(_OTHER_MODELS)]
         _refuse_other_contents(keys, ignored, unet)
+        _refuse_too_much(stored, keys, unet)
         prefix = _prefix(keys)
         config = _config(file, prefix, stored.metadata() or {})
         tensors = {key: _tensor(stored, key) for key in keys}
@@ -228,6 +229,16 @@ def _refuse_other_contents(keys: list[str], ignored: tuple[str, ...], unet: nn.M
     if not any(_MATRIX.fullmatch(key) for key in keys):
         held = "only LoRA layers of the text encoder" if ignored else "no LoRA layers"
         raise AdapterError(f"The file holds {held}, none of the U-Net.", _SAVE_LORA_ONLY)
+
+
+def _refuse_too_much(stored: Any, keys: list[str], unet: nn.Module) -> None:
+    """Refuse, before a tensor is loaded, what has more numbers than the whole base model: no adapter does."""
+    held = sum(math.prod(stored.get_slice(key).get_shape()) for key in keys)
+    base = sum(parameter.numel() for parameter in unet.parameters())
+    if held > base:
+        raise AdapterError(
+            f"The file holds {held:,} numbers for the U-Net, which has {base:,} itself.", _SAVE_LORA_ONLY
+        )
 
 
 def _prefix(keys: list[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPProcessor
@@ -15,6 +16,11 @@ from transformers import CLIPModel, CLIPProcessor
 from graders.checks.pictures import as_picture
 
 BATCH = 64
+MAX_SIDE = 1024
+"""Of a picture whose sides are both longer the shorter one is made so long before CLIP's processor sees it, which takes 12
+bytes for each pixel and colour, and makes 224 pixels of it in the end."""
+PIXELS = 1 << 24
+"""Pixels that are processed at once: 64 pictures of 512 × 512."""
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -22,6 +28,29 @@ def pick_device(wanted: str = "auto") -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def _batches(pictures: Sequence[Any] | np.ndarray) -> Iterator[list[Image.Image]]:
+    """The pictures as PIL has them, of bounded size, at most :data:`BATCH` and :data:`PIXELS` at a time."""
+    batch: list[Image.Image] = []
+    pixels = 0
+    for picture in pictures:
+        image = _bounded(as_picture(picture))
+        pixels += image.width * image.height
+        if batch and (len(batch) == BATCH or pixels > PIXELS):
+            yield batch
+            batch, pixels = [], image.width * image.height
+        batch.append(image)
+    if batch:
+        yield batch
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    shorter = min(image.size)
+    if shorter <= MAX_SIDE:
+        return image
+    width, height = (round(side * MAX_SIDE / shorter) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 class Judge:
@@ -38,10 +67,9 @@ class Judge:
     @torch.no_grad()
     def see(self, pictures: Sequence[Any] | np.ndarray) -> Tensor:
         """Embeddings of pictures (PIL, numpy or torch): float32 [n, d] on the CPU."""
-        images = [as_picture(picture) for picture in pictures]
         embeddings = []
-        for first in range(0, len(images), BATCH):
-            inputs = self.processor(images=images[first : first + BATCH], return_tensors="pt").to(self.device)
+        for images in _batches(pictures):
+            inputs = self.processor(images=images, return_tensors="pt").to(self.device)
             embeddings.append(self.model.get_image_features(**inputs).pooler_output)
         return F.normalize(torch.cat(embeddings), dim=-1).cpu()
 

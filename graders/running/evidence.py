@@ -6,19 +6,21 @@ import ast
 import ctypes
 import hashlib
 import io
+import math
+import re
 import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from PIL import Image
+from safetensors import safe_open
 from torch import Tensor
 
 from graders.errors import HandInError
@@ -28,9 +30,14 @@ from graders.running.report import RunReport, read_report
 
 MAX_JSON = 16_000_000
 """Bytes of one JSON record."""
-MAX_TENSORS = 1 << 30
-"""Bytes of one safetensors file."""
-MAX_PICTURE = 64_000_000
+MAX_DIGEST = 64
+"""Characters of a digest."""
+MAX_TENSOR = 64 << 20
+"""Bytes of one variable that is a tensor: the largest that is asked for is a layer's weight, of up to 26 MB in Stable
+Diffusion XL in double precision."""
+MAX_HEADER = 8 << 20
+"""Bytes of what a safetensors file says of its tensors."""
+MAX_PICTURE = 16_000_000
 """Bytes of one PNG file."""
 MAX_CHUNKS = 2000
 """Parts of one PNG file, each of which takes its time; Pillow writes pixels in parts of 64 kB."""
@@ -41,10 +48,9 @@ TYPES = (
 """Of tensors, those that the collector writes. With others that safetensors knows, hardly anything can be computed."""
 MAX_DIMENSIONS = 64
 """Of a tensor: PyTorch computes with no more."""
-MAX_PICTURES = 500
-MAX_PIXELS = 4096 * 4096
-"""Pixels of one picture; the pictures of one variable may have :data:`MAX_ALL_PIXELS` together."""
-MAX_ALL_PIXELS = 500 * 512 * 512
+MAX_PIXELS = 2048 * 2048
+"""Pixels of one picture: pipelines of Stable Diffusion paint a sixteenth of that. All pictures of a run have a limit together,
+see :class:`graders.running.values.Budget`."""
 
 
 class EvidenceError(HandInError):
@@ -129,15 +135,21 @@ class OptimizerState:
 
 
 class Evidence:
-    """The evidence in a run folder; reading it again gives the same.
+    """The evidence in a run folder.
 
-    Every method raises :class:`Missing` or :class:`Unreadable` in place of an answer, and KeyError for a variable that
-    the run was not asked for.
+    All that the run was asked for is read once, when something of it is first asked for or by :meth:`read`, within one
+    budget; after that there are only values, or errors. Every method raises :class:`Missing` or :class:`Unreadable` in place
+    of an answer, and KeyError for a variable that the run was not asked for.
     """
 
     def __init__(self, run_folder: Path) -> None:
-        """Nothing is read before it is asked for."""
+        """Nothing is read yet."""
         self.folder = Path(run_folder)
+
+    def read(self) -> Evidence:
+        """Read everything, so that nothing a hand-in left is met later on; returns itself."""
+        _ = self._variables, self.lora_configs, self._noises, self._left_out
+        return self
 
     @cached_property
     def run(self) -> RunReport:
@@ -167,32 +179,62 @@ class Evidence:
         return notebook.written_answers(notebook.read(self.folder / "notebook.ipynb"))
 
     @cached_property
-    def lora_configs(self) -> list[dict[str, Any]]:
-        """The fields of every LoRA configuration that the run made which say how its adapter trains: ``r``, ``lora_alpha`` …"""
-        try:
-            configs = [values.decode(config) for config in self._session["lora_configs"]]
-        except (KeyError, TypeError, values.Malformed):
-            return []
-        return [config for config in configs if isinstance(config, dict)]
+    def _budget(self) -> values.Budget:
+        return values.Budget()
 
     @cached_property
-    def _session(self) -> dict[str, Any]:
-        """What was seen while the notebook ran; of a run that ended early, or was meddled with, perhaps nothing."""
-        try:
-            return values.parse_object(self._read("session.json", MAX_JSON))
-        except (FileNotFoundError, files.Refused, values.Malformed):
-            return {}
+    def _variables(self) -> dict[str, Any]:
+        """What each variable that the run was asked for held, or the :class:`EvidenceError` in its place."""
+        read: dict[str, Any] = {}
+        for name, kind in self._request["hand_in"].items():
+            try:
+                with _reading(name):
+                    read[name] = self._variable(name, kind)
+            except EvidenceError as error:
+                read[name] = error
+        return read
+
+    def _variable(self, name: str, kind: str) -> Any:
+        record = self._record(name, kind)
+        readers = {
+            "value": lambda record: values.decode(record["value"], self._budget), "tensor": self._read_tensor,
+            "pictures": self._read_pictures, "module": self._read_module, "optimizer": self._read_optimizer,
+        }  # fmt: skip
+        return readers[kind](record)
+
+    @cached_property
+    def lora_configs(self) -> list[dict[str, Any]]:
+        """The fields of every LoRA configuration that the run made which say how its adapter trains: ``r``, ``lora_alpha`` …"""
+        configs = self._seen("lora_configs", lambda found: [values.decode(config, self._budget) for config in found])
+        return [config for config in configs if isinstance(config, dict)]
 
     @cached_property
     def _noises(self) -> dict[str, np.ndarray]:
         noises: dict[str, np.ndarray] = {}
         several = set[str]()  # such as pictures that are all black
-        with suppress(KeyError, TypeError, ValueError):
-            for digest, numbers in self._session["paintings"]:
-                noise = np.array(numbers, dtype=np.float64).ravel()
-                if not np.array_equal(noises.setdefault(str(digest), noise), noise):
-                    several.add(str(digest))
+        for digest, noise in self._seen("paintings", lambda found: list(map(self._painting, found))):
+            if not np.array_equal(noises.setdefault(digest, noise), noise):
+                several.add(digest)
         return {digest: noise for digest, noise in noises.items() if digest not in several}
+
+    def _painting(self, painting: Any) -> tuple[str, np.ndarray]:
+        """The digest of a picture, and the first numbers of its noise."""
+        digest, numbers = painting
+        if type(digest) is not str or len(digest) > MAX_DIGEST or len(numbers) > collect.NOISE:
+            raise values.Malformed("a malformed record")
+        self._budget.spend("elements", len(numbers))
+        return digest, np.array([float(number) for number in numbers], dtype=np.float64)
+
+    def _seen(self, what: str, read: Callable[[Any], list[Any]]) -> list[Any]:
+        """What was seen while the notebook ran; of a run that ended early, or was meddled with, perhaps nothing."""
+        try:
+            return read(self._session[what])
+        except Exception:  # bytes of a stranger's, which nobody is held to
+            return []
+
+    @cached_property
+    def _session(self) -> dict[str, Any]:
+        return values.parse_object(self._read("session.json", MAX_JSON))
 
     def noise_of(self, picture: np.ndarray) -> np.ndarray | None:
         """The first numbers of the noise from which a pipeline painted a picture (uint8 [h, w, 3]); None if that is not known."""
@@ -201,58 +243,29 @@ class Evidence:
 
     def value(self, name: str) -> Any:
         """What the variable held: numbers, texts, None and collections of them; arrays as nested lists."""
-        record = self._record(name, "value")
-        with _reading(name):
-            return values.decode(record["value"])
+        return self._get(name, "value")
 
     def tensor(self, name: str) -> Tensor:
         """The tensor in its own dtype and shape, on the CPU."""
-        record = self._record(name, "tensor")
-        with _reading(name):
-            return self._tensors(record)["value"]
+        tensor, _ = self._get(name, "tensor")
+        return tensor
 
     def tensor_facts(self, name: str) -> TensorFacts:
         """Where the tensor was and whether it was part of an autograd graph."""
-        record = self._record(name, "tensor")
-        with _reading(name):
-            facts = TensorFacts(record["dtype"], record["device"], record["in_graph"])
-            if not (type(facts.dtype) is type(facts.device) is str and type(facts.in_graph) is bool):
-                raise values.Malformed("a malformed record")
-            return facts
+        _, facts = self._get(name, "tensor")
+        return facts
 
     def pictures(self, name: str) -> list[np.ndarray] | dict[Any, Any]:
         """The pictures, uint8 [height, width, 3]: a list, or a dict from key to such a list (or to such a dict)."""
-        record = self._record(name, "pictures")
-        with _reading(name):
-            folder = record["folder"]
-            if type(folder) is not str:
-                raise values.Malformed("a malformed record")
-            return self._gallery(record["pictures"], folder, budget=[MAX_PICTURES, MAX_ALL_PIXELS])
+        return self._get(name, "pictures")
 
     def module(self, name: str) -> ModuleState:
         """The module's parameters with their gradients."""
-        record = self._record(name, "module")
-        with _reading(name):
-            tensors = self._tensors(record)
-            parameters = {}
-            for fields in record["parameters"]:
-                key, trainable, identity = fields["name"], fields["trainable"], fields["identity"]
-                if type(trainable) is not bool or type(identity) is not int:
-                    raise values.Malformed("a malformed record")
-                value, gradient, digest = tensors.get(f"value:{key}"), tensors.get(f"gradient:{key}"), None
-                if value is None:
-                    value, digest = _described(fields), str(fields["sha256"])
-                parameters[values.one_line(key, 500)] = ParameterState(value, gradient, trainable, identity, digest)
-            return ModuleState(values.one_line(record["class"], 200), record["training"] is True, parameters)
+        return self._get(name, "module")
 
     def optimizer(self, name: str) -> OptimizerState:
         """Which parameters the optimizer holds."""
-        record = self._record(name, "optimizer")
-        with _reading(name):
-            identities = tuple(record["parameters"])
-            if any(type(identity) is not int for identity in identities):
-                raise values.Malformed("a malformed record")
-            return OptimizerState(values.one_line(record["class"], 200), identities, values.decode(record["options"]))
+        return self._get(name, "optimizer")
 
     def path(self, relative: str) -> Path:
         """The path of a regular file in OUTPUT_DIR: not a link, not a special file, not outside of it."""
@@ -275,49 +288,114 @@ class Evidence:
                 raise Unreadable(relative, "it is a link, or leads out of OUTPUT_DIR")
         return folder
 
-    def _record(self, name: str, kind: str) -> dict[str, Any]:
+    def _get(self, name: str, kind: str) -> Any:
         if self._request["hand_in"][name] != kind:
             raise KeyError(f"{name} was not collected as {kind}")
-        with _reading(name):
-            try:
-                record = values.parse_object(self._read(f"{name}.json", MAX_JSON))
-            except FileNotFoundError:
-                raise Missing(name) from None
-            if record.get("missing") is True:
-                raise Missing(name)
-            if "unreadable" in record:
-                found, reason = (values.one_line(str(record.get(key, "")), 300) for key in ("unreadable", "reason"))
-                raise Unreadable(name, f"it is of type {found} ({reason})")
-            if record.get("kind") != kind:
-                raise values.Malformed("a malformed record")
-            return record
+        found = self._variables[name]
+        if isinstance(found, EvidenceError):
+            raise found.with_traceback(None)
+        return found
+
+    def _record(self, name: str, kind: str) -> dict[str, Any]:
+        try:
+            record = values.parse_object(self._read(f"{name}.json", MAX_JSON))
+        except FileNotFoundError:
+            raise Missing(name) from None
+        if record.get("missing") is True:
+            raise Missing(name)
+        if "unreadable" in record:
+            found, reason = (values.one_line(str(record.get(key, "")), 300) for key in ("unreadable", "reason"))
+            raise Unreadable(name, f"it is of type {found} ({reason})")
+        if record.get("kind") != kind:
+            raise values.Malformed("a malformed record")
+        return record
 
     def _read(self, relative: str, limit: int) -> bytes:
         return files.read_file(self.folder, f"evidence/variables/{relative}", limit)
 
-    def _tensors(self, record: dict[str, Any]) -> dict[str, Tensor]:
-        tensors = safetensors.torch.load(self._read(record["file"], MAX_TENSORS))
-        if any(tensor.dtype not in TYPES or tensor.ndim > MAX_DIMENSIONS for tensor in tensors.values()):
-            raise values.Malformed("a tensor of a type or shape that nothing can be computed with")
+    def _read_tensor(self, record: dict[str, Any]) -> tuple[Tensor, TensorFacts]:
+        facts = TensorFacts(record["dtype"], record["device"], record["in_graph"])
+        if not (type(facts.dtype) is type(facts.device) is str and type(facts.in_graph) is bool):
+            raise values.Malformed("a malformed record")
+        return self._tensors(record["file"], ["value"], MAX_TENSOR)["value"], facts
+
+    def _read_pictures(self, record: dict[str, Any]) -> list[np.ndarray] | dict[Any, Any]:
+        folder = record["folder"]
+        if type(folder) is not str:
+            raise values.Malformed("a malformed record")
+        return self._gallery(record["pictures"], folder)
+
+    def _read_module(self, record: dict[str, Any]) -> ModuleState:
+        self._budget.spend("elements", len(record["parameters"]))
+        names = [str(fields["name"]) for fields in record["parameters"]]
+        wanted = [f"{what}:{name}" for name in names for what in ("value", "gradient")]
+        tensors = self._tensors(record["file"], wanted, self._budget.tensors)
+        parameters = {}
+        for key, fields in zip(names, record["parameters"], strict=True):
+            trainable, identity = fields["trainable"], fields["identity"]
+            if type(trainable) is not bool or type(identity) is not int:
+                raise values.Malformed("a malformed record")
+            value, gradient, digest = tensors.get(f"value:{key}"), tensors.get(f"gradient:{key}"), None
+            if value is None:
+                value, digest = _described(fields), str(fields["sha256"])
+            parameters[values.one_line(key, 500)] = ParameterState(value, gradient, trainable, identity, digest)
+        return ModuleState(values.one_line(record["class"], 200), record["training"] is True, parameters)
+
+    def _read_optimizer(self, record: dict[str, Any]) -> OptimizerState:
+        identities = tuple(record["parameters"])
+        self._budget.spend("elements", len(identities))
+        if any(type(identity) is not int for identity in identities):
+            raise values.Malformed("a malformed record")
+        options = values.decode(record["options"], self._budget)
+        return OptimizerState(values.one_line(record["class"], 200), identities, options)
+
+    def _tensors(self, file: str, wanted: Sequence[str], limit: int) -> dict[str, Tensor]:
+        """Those of the ``wanted`` tensors that a safetensors file holds, of at most ``limit`` bytes; no other is read."""
+        path = files.check_file(self.folder, f"evidence/variables/{file}")
+        with path.open("rb") as raw:
+            if int.from_bytes(raw.read(8), "little") > MAX_HEADER:
+                raise values.Malformed("a file that says too much of its tensors")
+        tensors: dict[str, Tensor] = {}
+        with safe_open(path, framework="pt", device="cpu") as stored:
+            there = set(stored.keys())
+            for name in wanted:
+                if name in there:
+                    size = _bytes_of(stored.get_slice(name))
+                    limit -= size
+                    if limit < 0:
+                        raise values.Malformed("it has more numbers than the exercise asks for")
+                    self._budget.spend("tensors", size)
+                    tensors[name] = stored.get_tensor(name).clone()  # not a view of the file
+        if any(tensor.dtype not in TYPES for tensor in tensors.values()):
+            raise values.Malformed("a tensor of a type that nothing can be computed with")
         return tensors
 
-    def _gallery(self, node: Any, folder: str, budget: list[int], depth: int = 0) -> Any:
+    def _gallery(self, node: Any, folder: str, depth: int = 0) -> Any:
         """The pictures of one node: a dict for a mapping, else a flat list."""
+        self._budget.spend("elements")
         if not isinstance(node, dict) or len(node) != 1 or depth > 16:
             raise values.Malformed("a malformed record")
         [(tag, content)] = node.items()
         if tag == "unreadable":
             raise values.Malformed(values.one_line(str(content), 300))
         if tag == "file" and type(content) is str:
-            return [_picture(self._read(f"{folder}/{content}", MAX_PICTURE), budget)]
+            return [_picture(self._read(f"{folder}/{content}", MAX_PICTURE), self._budget)]
         if tag == "mapping" and isinstance(content, list):
-            return {key: self._gallery(item, folder, budget, depth + 1) for key, item in values.pairs(content)}
+            return {key: self._gallery(item, folder, depth + 1) for key, item in values.pairs(content, self._budget)}
         if tag != "list" or not isinstance(content, list):
             raise values.Malformed("a malformed record")
-        parts = [self._gallery(item, folder, budget, depth + 1) for item in content]
+        parts = [self._gallery(item, folder, depth + 1) for item in content]
         if any(isinstance(part, dict) for part in parts):
             raise values.Malformed("a mapping inside a list of pictures")
         return [picture for part in parts for picture in part]
+
+
+def _bytes_of(tensor: Any) -> int:
+    """Of a tensor that a safetensors file describes; dimensions are refused before anything is made of them."""
+    shape = tensor.get_shape()
+    if len(shape) > MAX_DIMENSIONS:
+        raise values.Malformed("a tensor of a shape that nothing can be computed with")
+    return math.prod(shape) * int(re.sub(r"\D", "", tensor.get_dtype()) or 8) // 8
 
 
 def _described(fields: dict[str, Any]) -> Tensor:
@@ -328,16 +406,17 @@ def _described(fields: dict[str, Any]) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def _picture(content: bytes, budget: list[int]) -> np.ndarray:
+def _picture(content: bytes, budget: values.Budget) -> np.ndarray:
     """A PNG file decoded to uint8 [height, width, 3], within what is left of the numbers of pictures and pixels."""
     _refuse_extras(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             pixels = picture.width * picture.height
-            budget[:] = [budget[0] - 1, budget[1] - pixels]
-            if pixels > MAX_PIXELS or min(budget) < 0:
-                raise values.Malformed("too many or too large pictures")
+            if pixels > MAX_PIXELS:
+                raise values.Malformed(f"a picture of {picture.width} × {picture.height} pixels is too large")
+            budget.spend("pictures")
+            budget.spend("pixels", pixels)
             return np.array(picture.convert("RGB"))
 
 

@@ -4,18 +4,63 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-MAX_KEYS = 10_000
-"""The most items of one mapping or set. Numbers can be chosen to have the same hash, and so many of those still take only
-seconds to tell apart, though a time that grows with the square of their number."""
+MAX_PARTS = 1_000_000
+"""Brackets and commas of one JSON record; of 100,000 elements, as many as the collector keeps, it writes fewer."""
+MAX_KEY = 500
+"""Characters of a text that is a key, or an item of a set: names of layers have up to 100."""
+MAX_TUPLE = 8
+"""Items of a tuple that is a key."""
 _MAX_DEPTH = 32
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 class Malformed(ValueError):
     """Bytes that are not what the collector writes."""
+
+
+@dataclass
+class Budget:
+    """What reading everything that a run left may take, in total: what is spent on one variable is gone for the next.
+
+    Elements are numbers, texts and collections. Keys, and items of sets, are counted apart from those that are texts:
+    numbers and tuples can be chosen to have the same hash, and take a time that grows with the square of their number. 1000
+    of them took 10 ms. ``deadline`` is a time of :func:`time.monotonic`.
+    """
+
+    elements: int = 400_000
+    texts: int = 20_000
+    keys: int = 1_000
+    tensors: int = 600 << 20
+    """Bytes: a little more than an adapted U-Net of Stable Diffusion 1.5 has in trained parameters and their gradients, at
+    rank 128 on every attention layer."""
+    pictures: int = 500
+    pixels: int = 64_000_000
+    deadline: float = field(default_factory=lambda: time.monotonic() + 120.0)
+    """The largest run folder within the other limits took 4 s on two free cores."""
+
+    def spend(self, what: str, amount: int = 1) -> None:
+        """Take an amount off; :class:`Malformed` if there is not so much left."""
+        left = getattr(self, what) - amount
+        setattr(self, what, left)
+        if left < 0:
+            raise Malformed(f"there are too many {_NAMES.get(what, what)}")
+        if time.monotonic() > self.deadline:
+            raise Malformed("reading all that the notebook left takes too long")
+
+
+_NAMES = {
+    "elements": "numbers, texts and collections in it",
+    "texts": "names in it",
+    "keys": "keys in it",
+    "tensors": "bytes of tensors",
+    "pixels": "pixels",
+}
 
 
 @dataclass(frozen=True)
@@ -26,11 +71,17 @@ class Opaque:
 
 
 def parse(content: bytes) -> Any:
-    """JSON text to objects; :class:`Malformed` if it is none."""
+    """JSON text to objects; :class:`Malformed` if it is none, or has more parts than :data:`MAX_PARTS`."""
+    if _parts(content) > MAX_PARTS and _parts(_TEXT.sub(b"", content)) > MAX_PARTS:
+        raise Malformed("it has too many parts")
     try:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON ({type(error).__name__})") from None
+
+
+def _parts(content: bytes) -> int:
+    return sum(map(content.count, (b"[", b"{", b",")))
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
@@ -41,16 +92,20 @@ def parse_object(content: bytes) -> dict[str, Any]:
     return document
 
 
-def decode(encoded: Any, depth: int = 0) -> Any:
+def decode(encoded: Any, budget: Budget | None = None, depth: int = 0) -> Any:
     """The value: arrays as nested lists, keys of mappings as :func:`normalise` gives them; or :class:`Malformed`."""
+    budget = budget or Budget()
+    budget.spend("elements")
     if depth > _MAX_DEPTH:
         raise Malformed("nested too deeply")
+    if isinstance(encoded, int) and encoded.bit_length() > 64:
+        raise Malformed("an integer of more than 64 bits")
     if encoded is None or isinstance(encoded, bool | int | float):
         return encoded
     if isinstance(encoded, str):
         return clean(encoded)
     if isinstance(encoded, list):
-        return [decode(item, depth + 1) for item in encoded]
+        return [decode(item, budget, depth + 1) for item in encoded]
     if not isinstance(encoded, dict) or len(encoded) != 1:
         raise Malformed("an object without a tag")
     [(tag, content)] = encoded.items()
@@ -60,27 +115,37 @@ def decode(encoded: Any, depth: int = 0) -> Any:
         return Opaque(one_line(content, 200))
     if not isinstance(content, list):
         raise Malformed("a tag with the wrong content")
-    if tag == "set" and len(content) > MAX_KEYS:
-        raise Malformed(f"a set of more than {MAX_KEYS} items")
     if tag == "mapping":
-        return {key: decode(item, depth + 1) for key, item in pairs(content, depth)}
-    items = [decode(item, depth + 1) for item in content]
+        return {key: decode(item, budget, depth + 1) for key, item in pairs(content, budget, depth)}
+    if tag == "set":
+        return frozenset(_key(item, budget, depth + 1) for item in content)
+    items = [decode(item, budget, depth + 1) for item in content]
     if tag == "array":
         return items
     if tag == "tuple":
         return tuple(items)
-    if tag == "set":
-        return frozenset(_hashable(item) for item in items)
     raise Malformed("an unknown tag")
 
 
-def pairs(content: list[Any], depth: int = 0) -> list[tuple[Hashable, Any]]:
+def pairs(content: list[Any], budget: Budget, depth: int = 0) -> list[tuple[Hashable, Any]]:
     """Pairs of a decoded, normalised key and a still encoded item."""
-    if len(content) > MAX_KEYS:
-        raise Malformed(f"a mapping of more than {MAX_KEYS} items")
     if any(not isinstance(pair, list) or len(pair) != 2 for pair in content):
         raise Malformed("a mapping that does not hold pairs")
-    return [(_hashable(normalise(decode(key, depth + 1))), item) for key, item in content]
+    return [(normalise(_key(key, budget, depth + 1)), item) for key, item in content]
+
+
+def _key(encoded: Any, budget: Budget, depth: int) -> Hashable:
+    """A key of a mapping, or an item of a set: a number, a short text, or a flat tuple of those."""
+    key = decode(encoded, budget, depth)
+    if isinstance(key, list):
+        key = tuple(key)
+    flat = key if isinstance(key, tuple) else (key,)
+    if len(flat) > MAX_TUPLE or any(isinstance(item, list | tuple | dict | frozenset) for item in flat):
+        raise Malformed("it has keys that are neither numbers, short texts nor flat tuples of them")
+    if any(isinstance(item, str) and len(item) > MAX_KEY for item in flat):
+        raise Malformed(f"it has keys of more than {MAX_KEY} characters")
+    budget.spend("texts" if isinstance(key, str) else "keys")
+    return key
 
 
 def normalise(key: Any) -> Any:
@@ -90,16 +155,6 @@ def normalise(key: Any) -> Any:
     if isinstance(key, tuple | list):
         return tuple(normalise(item) for item in key)
     return key
-
-
-def _hashable(item: Any) -> Hashable:
-    if isinstance(item, list):
-        return tuple(_hashable(inner) for inner in item)
-    if isinstance(item, tuple):
-        return tuple(_hashable(inner) for inner in item)
-    if isinstance(item, dict):
-        raise Malformed("a mapping where only hashable values can be")
-    return item if isinstance(item, Hashable) else repr(item)
 
 
 def clean(text: str) -> str:

@@ -4,6 +4,8 @@ import contextlib
 import json
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,11 +14,14 @@ from graders.running.evidence import Evidence, EvidenceError
 from tests.fuzz.strategies import (
     KINDS,
     Folder,
+    assert_cheap,
     assert_plain,
     edited,
     encoded,
     json_values,
+    linux_only,
     mutated,
+    packed,
     tensor_files,
     texts,
 )
@@ -125,6 +130,64 @@ def test_optimizers(folder: Folder, record: Any) -> None:
         assert optimizer.class_name.isprintable()
         assert all(type(identity) is int for identity in optimizer.identities)
         assert_plain(optimizer.options)
+
+
+@linux_only
+def test_junk_beside_a_tensor(folder: Folder) -> None:
+    """Of a file of a gigabyte only the tensor that is asked for is read, and not even that if it is too large."""
+    for junk, value in ((1 << 30, 4), (4, 1 << 30)):
+        described = {
+            "value": {"dtype": "U8", "shape": [value], "data_offsets": [0, value]},
+            "junk": {"dtype": "U8", "shape": [junk], "data_offsets": [value, value + junk]},
+        }
+        folder.leave("t.1.safetensors", packed(described))
+        with (folder.variables / "t.1.safetensors").open("r+b") as file:
+            file.truncate(file.seek(0, 2) + value + junk)
+        folder.leave("t.json", TENSOR)
+        assert_cheap(lambda: folder.read("tensor", "t"))
+    (folder.variables / "t.1.safetensors").unlink()
+
+
+PAINTINGS = [
+    [["x", [10**400]]],
+    [["x", [1e999]]],
+    [["x", 4]],
+    [[{}, []]],
+    [["x" * 10**6, [0]]],
+    [["x", [0] * 10**6]],
+    [["x", [[0]]]],
+    [["x", ["1" * 5000]]],
+    {"x": 1},
+    [[]],
+    [1],
+]
+
+
+@pytest.mark.parametrize("paintings", PAINTINGS, ids=range(len(PAINTINGS)))
+def test_paintings(folder: Folder, paintings: Any) -> None:
+    """A record of paintings that says something impossible is as if it were not there."""
+    folder.leave("session.json", json.dumps({"paintings": paintings, "lora_configs": paintings}).encode())
+    evidence = Evidence(folder.root).read()
+    assert evidence.noise_of(np.zeros((2, 2, 3), dtype=np.uint8)) is None
+    assert evidence.lora_configs == []
+    (folder.variables / "session.json").unlink()
+
+
+@linux_only
+def test_everything_at_once(folder: Folder) -> None:
+    """A hand-in each of whose variables asks for the most that one may is read in seconds and bounded memory."""
+    most = [[{"tuple": [n, m]}, n] for n in range(30) for m in range(30)]
+    names = [f"x{n}" for n in range(50)]
+    request = {"hand_in": dict.fromkeys(names, "value"), "output": "output"}
+    home = folder.root / "everything"
+    (home / "evidence" / "variables").mkdir(parents=True)
+    (home / "request.json").write_text(json.dumps(request))
+    for name in names:
+        record = {"kind": "value", "value": [{"mapping": most}, [0] * 90_000]}
+        (home / "evidence" / "variables" / f"{name}.json").write_text(json.dumps(record))
+    assert_cheap(lambda: Evidence(home).read(), seconds=10.0)
+    with pytest.raises(EvidenceError, match="too many"):
+        Evidence(home).value("x49")
 
 
 @given(st.sampled_from(list(KINDS)), st.binary(max_size=60) | mutated([json.dumps(MODULE).encode()]))

@@ -15,6 +15,7 @@ from PIL import Image
 from graders.checks.pictures import PicturesError, as_picture, read_pictures
 from graders.running import evidence as limits
 from graders.running.collect import _png as collected_png
+from graders.running.values import Budget
 from tests.fuzz.strategies import ROOT, Folder, assert_cheap, assert_explained, edited, json_values, linux_only, mutated
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -112,7 +113,7 @@ def test_pictures(folder: Folder, record: Any, content: bytes) -> None:
     found = folder.read("pictures", "p")
     if found is not None:
         assert isinstance(found, list | dict)
-        assert_pictures(found, [limits.MAX_PICTURES, limits.MAX_ALL_PIXELS])
+        assert_pictures(found, [Budget().pictures, Budget().pixels])
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.binary(min_size=75, max_size=75))
@@ -145,6 +146,16 @@ def test_bombs(folder: Folder, bomb: list[bytes]) -> None:
     folder.leave("p.1/0000.png", SIGNATURE + b"".join(bomb))
     folder.leave("p.json", {"kind": "pictures", "folder": "p.1", "pictures": {"list": [FILE] * 10}})
     assert_cheap(lambda: folder.read("pictures", "p"), memory=250 << 20)
+
+
+@linux_only
+def test_large_pictures(folder: Folder) -> None:
+    """Seven pictures of 4096 × 4096 pixels are not kept in memory, and neither are more of the largest size that is read."""
+    for side, times in ((4096, 7), (2048, 40)):
+        rows = zlib.compress(b"\0" * (3 * side + 1) * side)
+        folder.leave("p.1/0000.png", SIGNATURE + chunk(b"IHDR", header(side, side)) + chunk(b"IDAT", rows) + PIXEL[2])
+        folder.leave("p.json", {"kind": "pictures", "folder": "p.1", "pictures": {"list": [FILE] * times}})
+        assert_cheap(lambda: folder.read("pictures", "p"), memory=300 << 20)
 
 
 ROW = {"file_name": "0.png", "text": "a"}
