@@ -56,8 +56,8 @@ class Setting:
 def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | None = None) -> Setting:
     """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
 
-    Those have at most three quarters of the machine's memory, and 16 GiB. ``check_limit`` are the seconds for a check, if
-    not those of :data:`graders.engine.CHECK_SECONDS`.
+    Those have at most three quarters of the machine's memory, for both runs together, and 16 GiB. ``check_limit`` are the
+    seconds for a check, if not those of :data:`graders.engine.CHECK_SECONDS`.
     """
     checking = Bounds(check_limit) if check_limit else Bounds()
     if isolation == "none":
@@ -137,6 +137,10 @@ def execute(
     workers = len(runs) if small and _on_cpu(given.get("DEVICE", "cpu")) else 1
     environment = {"OMP_NUM_THREADS": str(max(1, len(cores()) // workers))} if workers > 1 else {}
 
+    limits = within.limits  # of both runs, if they go on at once
+    if limits.memory is not None:
+        limits = replace(limits, memory=limits.memory // workers)
+
     def run_one(place: str) -> HandIn:
         evidence = run(
             notebook,
@@ -146,7 +150,7 @@ def execute(
             time_limit=within.time_limit,
             grace=within.grace,
             on_progress=watcher.on_run if watcher and place == "run" else lambda progress: None,
-            limits=within.limits,
+            limits=limits,
             isolation=within.isolation,
             environment=environment,
             readable=sorted({hub.with_blobs(path) for path in named_files(list(runs[place].values()))}),

@@ -112,7 +112,8 @@ def _environment() -> str:
     """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
     libraries = {name: version(name) for name in _LIBRARIES}
     fixtures = hashlib.sha256((catalog.ROOT / "manifest.json").read_bytes()).hexdigest()
-    return f"{_fingerprint((PACKAGE / 'running').rglob('*.py'))} {fixtures} {libraries}"
+    running = [path for name in ("running", "harness/run") for path in (PACKAGE / name).rglob("*.py")]
+    return f"{_fingerprint(running)} {fixtures} {libraries}"
 
 
 def _fingerprint(files: Iterable[Path]) -> str:

@@ -94,11 +94,11 @@ def _shared(within: Setting, jobs: int) -> Setting:
     What a run has taken is free again when its checks begin.
     """
     checks, runs, more = _needs(within)
-    memory = (machine_memory() * 7 // 8 // jobs - (0 if more else checks)) // runs
+    memory = machine_memory() * 7 // 8 // jobs - (0 if more else checks)
     gpu = _gpu_memory()
     limits = replace(
         within.limits,
-        memory=max(1 << 30, min(16 << 30, memory)),
+        memory=runs * max(1 << 30, min(16 << 30, memory // runs)),
         gpu_memory=gpu * 9 // 10 // jobs if gpu else within.limits.gpu_memory,
     )
     return replace(within, limits=limits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import select
@@ -18,8 +17,10 @@ from pathlib import Path
 from typing import IO
 
 import graders
+from graders.harness.run import packages as installed
+from graders.harness.run.seccomp import system_call_filter
 from graders.running import cgroup
-from graders.running.gather import gather
+from graders.running.gather import WayOut, gather
 from graders.running.launch import FOLDERS
 from graders.running.memory import MemoryWatch, watch_gpu
 from graders.running.sandbox import (
@@ -52,9 +53,12 @@ _NEEDED = (
     *(f"checks/{name}.py" for name in ("judge", "pictures", "statistics", "style")),
 )
 """What runs a notebook, and what :mod:`graders.api` offers it: no rubric and no threshold."""
-_LAST_FAMILY = getattr(socket, "AF_NETLINK", 16)  # macOS has none, and one's own notebooks are graded there, too
-"""Of address families only those up to this one are left, and of them only Unix, IP and netlink."""
-_REFUSED = ("add_key", "bpf", "io_uring_setup", "keyctl", "perf_event_open", "request_key", "userfaultfd")
+_MASKED = (
+    "acpi", "buddyinfo", "diskstats", "interrupts", "kallsyms", "kcore", "key-users", "keys", "kpagecgroup", "kpagecount",
+    "kpageflags", "latency_stats", "modules", "pagetypeinfo", "sched_debug", "scsi", "slabinfo", "softirqs", "timer_list",
+    "vmallocinfo", "zoneinfo",
+)  # fmt: skip
+"""What `/proc` says of the machine and of everybody on it, some of it to the superuser only, which notebooks do not need."""
 
 
 class Bubblewrap:
@@ -103,9 +107,11 @@ class _Sandboxed:
         group: cgroup.ControlGroup | None,
     ) -> None:
         self.run_folder, self.limits, self.group = run_folder, limits, group
-        self.ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self.way_out = WayOut(ours)
         told, tell = os.pipe()
-        with theirs, open(told, encoding="utf-8") as telling, open(tell, "w") as telling_end, _filter() as filtering:
+        filtered = system_call_filter(counted=group is not None)
+        with theirs, open(told, encoding="utf-8") as telling, open(tell, "w") as telling_end, filtered as filtering:
             inside = {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(PACKAGE), **_ABOUT, **environment}
             options = [
                 *_namespaces(),
@@ -127,7 +133,7 @@ class _Sandboxed:
             self.first = _open_process(telling.read())
         if self.first is None:
             self._give_up()
-        self.counted = group or MemoryWatch(self.process.pid, limits.memory, limits.processes)
+        self.counted = group or MemoryWatch(self.process.pid, limits.memory, limits.processes, self.way_out.held_bytes)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
 
     def end(self) -> Usage:
@@ -141,14 +147,16 @@ class _Sandboxed:
         self.process.kill()
         self.process.wait()
         usage = used(self.counted, self.gpu)
-        with self.ours:
-            gather(self.ours, self.run_folder, self.limits)
+        try:
+            gather(self.way_out, self.run_folder, self.limits)
+        finally:
+            self.way_out.close()
         return usage
 
     def _give_up(self) -> None:
         """Nothing runs; bubblewrap, or the shell before it, has said why."""
-        with self.ours:
-            said = output_of(self).read(10_000).decode("utf-8", "replace")
+        self.way_out.close()
+        said = output_of(self).read(10_000).decode("utf-8", "replace")
         self.process.wait()
         if self.group:
             self.group.end()
@@ -183,11 +191,14 @@ def _files(run_folder: Path, limits: Limits, readable: Sequence[Path]) -> list[s
             f"{run_folder} lies in a folder that notebooks may read.", "Keep hand-ins and results in another place."
         )
     seen = [(path, ["--ro-bind-try", str(path), str(path)]) for path in (*_libraries(), *map(Path, _SETTINGS))]
-    seen += [(path, ["--tmpfs", str(path)]) for path in hidden]
+    folders, packages = installed.seen()
+    hidden += [folder for folder in folders if any(folder.is_relative_to(path) for path in _libraries())]
+    seen += [(path, ["--tmpfs", str(path)]) for path in dict.fromkeys(hidden)]
+    seen += [(path, ["--ro-bind", str(path), str(path)]) for path in packages if path.parent in hidden]
     seen += [(Path("/tmp"), ["--size", str(limits.disk), "--tmpfs", "/tmp"])]
     seen += [(path, ["--ro-bind", str(path), str(path)]) for path in readable]
     words = [word for path in _SYSTEM if os.path.islink(path) for word in ("--symlink", os.readlink(path), path)]
-    words += ["--proc", "/proc", "--dev", "/dev", *_devices()]
+    words += ["--proc", "/proc", *_masks(), "--dev", "/dev", *_devices()]
     for _, mounting in sorted(seen, key=lambda item: len(item[0].parts)):  # what is inside of another comes after it
         words += mounting
     for name in _NEEDED:
@@ -213,6 +224,14 @@ def _libraries() -> list[Path]:
     return system + [path for path in others if not any(path.is_relative_to(folder) for folder in system)]
 
 
+def _masks() -> Iterator[str]:
+    for path in (Path("/proc", name) for name in _MASKED):
+        if path.is_dir():
+            yield from ("--tmpfs", str(path))
+        elif path.exists():
+            yield from ("--ro-bind", "/dev/null", str(path))
+
+
 def _devices() -> Iterator[str]:
     """What a program needs of an NVIDIA GPU: its devices, and what the driver says of them."""
     for pattern in ("nvidia*", "dxg"):
@@ -220,34 +239,6 @@ def _devices() -> Iterator[str]:
             yield from ("--dev-bind", str(device), str(device))
     for folder in sorted(Path("/sys/module").glob("nvidia*")):
         yield from ("--ro-bind-try", str(folder), str(folder))
-
-
-@contextlib.contextmanager
-def _filter() -> Iterator[IO[bytes]]:
-    """The system-call filter: what no notebook needs and no namespace confines.
-
-    Address families beyond the usual ones (vsock reaches the machine that hosts this one), io_uring (it opens sockets
-    past the filter), keys, which belong to the user, and doors to the Linux kernel that have often been left open.
-    """
-    try:
-        import pyseccomp  # type: ignore[import-untyped]  # publishes no types
-    except (ImportError, RuntimeError) as error:
-        raise IsolationError(
-            f"The system-call filter cannot be made: {error}.", "Install libseccomp: sudo apt-get install libseccomp2"
-        ) from None
-    filtering = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    refuse = pyseccomp.ERRNO(errno.EAFNOSUPPORT)
-    allowed = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK}
-    filtering.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.GT, int(_LAST_FAMILY)))
-    for family in range(int(_LAST_FAMILY) + 1):
-        if family not in allowed:
-            filtering.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
-    for name in _REFUSED:
-        filtering.add_rule(pyseccomp.ERRNO(errno.ENOSYS), name)
-    with tempfile.TemporaryFile() as file:
-        filtering.export_bpf(file)
-        file.seek(0)
-        yield file
 
 
 @contextlib.contextmanager

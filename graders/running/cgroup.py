@@ -21,7 +21,8 @@ from uuid import uuid4
 _CONTROLLERS = ("memory", "pids")
 _SHARE = "cpu"
 """The controller, where there is one, for which a group counts as much as one process, however many it has."""
-_NAME = re.compile(r"grade-(\d+)-[0-9a-f]+")
+_NAME = re.compile(r"grade-(\d+)-(\d+)-[0-9a-f]+")
+"""Of a group: the number of the process that made it, and when that was started, for numbers are used again."""
 
 
 class NoControlGroup(Exception):
@@ -82,7 +83,8 @@ def create(memory: int | None, processes: int) -> ControlGroup:
     parents = _parents()
     for parent in parents:
         _sweep(parent)
-    folders = tuple(parent / f"grade-{os.getpid()}-{uuid4().hex[:8]}" for parent in parents)
+    owner = f"{os.getpid()}-{_started(os.getpid())}"
+    folders = tuple(parent / f"grade-{owner}-{uuid4().hex[:8]}" for parent in parents)
     try:
         for folder in dict.fromkeys(folders):
             folder.mkdir()
@@ -115,12 +117,19 @@ def _remove(folders: Sequence[Path]) -> None:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the empty groups of graders that were killed."""
+    """End the groups of graders that are gone, with whatever goes on in them."""
     for folder in parent.glob("grade-*"):
         name = _NAME.fullmatch(folder.name)
-        if name and not Path("/proc", name[1]).exists():
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        if name and _started(int(name[1])) != int(name[2]):
+            ControlGroup((folder,)).end()
+
+
+def _started(pid: int) -> int:
+    """When a process was started, in ticks since the machine was; 0 if there is none. See proc_pid_stat(5)."""
+    try:
+        return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _parents() -> tuple[Path, ...]:

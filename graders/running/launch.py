@@ -12,16 +12,19 @@ import sys
 
 FOLDERS = ("evidence", "work")
 """What is kept of a run. Evidence comes first, so that no crowd of other files takes its place."""
+COUNTED = ("home", "/tmp", "/dev/shm")
+"""What else holds files in memory."""
 
 
 def main(descriptor: int, processes: int, file_size: int, argv: list[str]) -> None:
     """Never returns."""
     with socket.socket(fileno=descriptor) as way_out:
-        socket.send_fds(way_out, [b"folders"], [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in FOLDERS])
+        handed = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (*FOLDERS, *COUNTED)]
+        socket.send_fds(way_out, [b"folders"], handed)
     for kind, most in (
         (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_FSIZE, file_size),
-        (resource.RLIMIT_NOFILE, 4096),
+        (resource.RLIMIT_NOFILE, _open_files(processes)),
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
@@ -29,6 +32,16 @@ def main(descriptor: int, processes: int, file_size: int, argv: list[str]) -> No
         resource.setrlimit(kind, (limit, limit))
     os.closerange(3, 4096)
     os.execv(argv[0], argv)
+
+
+def _open_files(processes: int) -> int:
+    """Files that a process may have open, so that all together fill no more than half of the machine's table of them.
+
+    Fewer than 256 would not be enough for a kernel with its libraries.
+    """
+    with open("/proc/sys/fs/file-max") as file:
+        table = int(file.read())
+    return max(256, min(1024, table // (2 * processes)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
@@ -46,14 +47,16 @@ class _Watch:
 class MemoryWatch(_Watch):
     """Kills what is too much of a process and its descendants.
 
-    Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do; when
-    they and their threads are more than ``processes``, all are. ``peak_memory_bytes`` is the most they held in resident
-    memory at once; memory that they share counts for each, files in memory count only where they are mapped.
+    Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do, and all
+    are when that happens again: those that are too small to matter may be too many. When they and their threads are more
+    than ``processes``, all are killed as well. ``files`` says how many bytes their files hold in memory.
+    ``peak_memory_bytes`` is the most they held at once; memory that they share counts for each.
     """
 
-    def __init__(self, pid: int, memory: int | None, processes: int) -> None:
+    def __init__(self, pid: int, memory: int | None, processes: int, files: Callable[[], int] = lambda: 0) -> None:
         self.memory = memory
         self.processes = processes
+        self._files = files
         self.peak_memory_bytes = 0
         self.too_many_processes = False
         self._exceeded = False
@@ -71,14 +74,14 @@ class MemoryWatch(_Watch):
             with contextlib.suppress(psutil.Error), process.oneshot():
                 held[process] = process.memory_info().rss
                 threads += process.num_threads()
-        total = sum(held.values())
+        total = sum(held.values()) + self._files()
         self.peak_memory_bytes = max(self.peak_memory_bytes, total)
         if threads > self.processes:
             self.too_many_processes = True
             _kill(family)
         elif self.memory is not None and total > self.memory:
+            _kill(family if self._exceeded or not held else [max(held, key=lambda process: held[process])])
             self._exceeded = True
-            _kill([max(held, key=lambda process: held[process])])
 
 
 class GpuMemoryWatch(_Watch):
