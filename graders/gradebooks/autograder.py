@@ -114,9 +114,11 @@ def grade(exercise: str, root: Path, isolation: str) -> dict[str, Any]:
 
 
 def _notebook(exercise: str, submission: Path) -> Path:
-    """The notebook that was handed in for the exercise."""
+    """The notebook that was handed in for the exercise; what is only a link to somewhere is none."""
     copies = {".ipynb_checkpoints", "__MACOSX"}
-    paths = sorted(path for path in submission.rglob("*.ipynb") if path.is_file())
+    here = submission.resolve()
+    paths = sorted(path for path in here.rglob("*.ipynb") if path.is_file() and path.resolve() == path)
+    submission = here
     found = [path for path in paths if not copies & set(path.relative_to(submission).parts)]
     named = [path for path in found if exercise in exercises_named(path.name)]
     meant = found if len(found) == 1 else named

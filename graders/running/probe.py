@@ -7,7 +7,9 @@ else what was possible, in words. None does harm where it succeeds.
 
 import contextlib
 import ctypes
+import fcntl
 import glob
+import importlib.util
 import json
 import os
 import socket
@@ -44,6 +46,74 @@ def other_sockets(facts: dict[str, Any]) -> str | None:
     ring = ctypes.create_string_buffer(120)
     if ctypes.CDLL(None, use_errno=True).syscall(425, 1, ring) >= 0:
         return "it set up an io_uring"
+    return None
+
+
+def queues(facts: dict[str, Any]) -> str | None:
+    """Hold memory in queues that no control group counts."""
+    del facts
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM):
+            return "it opened a socket for datagrams"
+    user_sockets = 2
+    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, user_sockets):
+        return "it opened a socket of netlink between programs"
+    return None
+
+
+def quotas(facts: dict[str, Any]) -> str | None:
+    """Take of what there is a fixed number of on the machine. The numbers are those of x86-64 and of all newer calls."""
+    del facts
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    for name, number in {"inotify": 294, "fanotify": 300, "secret memory": 447}.items():
+        if os.uname().machine == "x86_64" and call(number, 0, 0) >= 0:
+            return f"it got {name}"
+    context = ctypes.c_long()
+    if os.uname().machine == "x86_64" and call(206, 1, ctypes.byref(context)) >= 0:
+        return "it set up asynchronous I/O"
+    return None
+
+
+def tracing(facts: dict[str, Any]) -> str | None:
+    """Trace the sandbox's first process, which ends with the graders."""
+    del facts
+    attach, detach = 16, 17
+    library = ctypes.CDLL(None, use_errno=True)
+    child = os.fork()  # in its place: where there is no sandbox, the first process is the machine's
+    if not child:
+        time.sleep(5)
+        os._exit(0)
+    traced = library.ptrace(attach, child, 0, 0) == 0
+    if traced:
+        os.waitpid(child, 0)
+        library.ptrace(detach, child, 0, 0)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return "it traced another process" if traced else None
+
+
+def leases(facts: dict[str, Any]) -> str | None:
+    """Take a lease on a file of the machine, which delays whoever writes to it, or a lock that others feel."""
+    del facts
+    with open("/usr/bin/env", "rb") as one, open("/usr/bin/env", "rb") as other:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(one, 1024, fcntl.F_RDLCK)
+            fcntl.fcntl(one, 1024, fcntl.F_UNLCK)
+            return "it got a lease"
+        fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return "it locked a file"
+    return None
+
+
+def packages(facts: dict[str, Any]) -> str | None:
+    """Find what is installed beside the packages of notebooks."""
+    for name in facts["packages"]:
+        with contextlib.suppress(ImportError):
+            if importlib.util.find_spec(name):
+                return f"it found {name}"
     return None
 
 
@@ -145,7 +215,10 @@ def files_in_memory(facts: dict[str, Any]) -> str | None:
     descriptors = []
     for number in range(facts["memory"] * 3 // 2 // len(_CHUNK)):
         if number % 16 == 0:
-            descriptors.append(os.memfd_create("probe"))
+            try:
+                descriptors.append(os.memfd_create("probe"))
+            except OSError:
+                return None
         os.write(descriptors[-1], _CHUNK)
     time.sleep(2.0)
     return f"it took {facts['memory'] * 3 // 2 >> 20} MiB of memory by files"

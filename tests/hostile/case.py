@@ -17,8 +17,8 @@ from graders.running.bubblewrap import Bubblewrap
 from graders.running.evidence import Evidence
 from graders.running.sandbox import Limits
 
-LIMITS = Limits(memory=400 << 20, processes=200, disk=32 << 20, shared_memory=32 << 20, files=1000)
-SMALL = Setting(Bubblewrap(), LIMITS, time_limit=40.0, grace=3.0)
+LIMITS = Limits(memory=800 << 20, processes=200, disk=32 << 20, shared_memory=32 << 20, files=1000)
+SMALL = Setting(Bubblewrap(), LIMITS, time_limit=120.0, grace=3.0)
 """For hand-ins that come to an end by themselves."""
 SHORT = replace(SMALL, time_limit=4.0, grace=2.0)
 """For those that have to be ended."""

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.hostile import amok, exits, files, injections, liars, papers, spies
+from tests.hostile import amok, exits, files, injections, liars, papers, quotas, spies
 from tests.hostile.arena import Arena
 from tests.hostile.case import Aftermath, Case
 from tests.hostile.contained import assert_contained, assert_innocents, assert_said
 from tests.hostile.hand_in import HandIn, Said
 
-CASES = [case for module in (amok, exits, spies, liars, files, injections) for case in module.CASES]
+CASES = [case for module in (amok, exits, spies, liars, files, injections, quotas) for case in module.CASES]
 
 
 @pytest.mark.timeout(1800)

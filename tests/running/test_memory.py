@@ -30,6 +30,34 @@ def test_memory() -> None:
         watch.end()
 
 
+AGAIN = """
+import subprocess, sys, time
+def one(): return subprocess.Popen([sys.executable, "-c", "x = b'x' * (80 << 20); import time; time.sleep(20)"])
+several = [one(), one()]
+while True:
+    several = [p if p.poll() is None else one() for p in several]
+    time.sleep(0.05)
+"""
+
+
+def test_second_excess() -> None:
+    """Where the largest process was killed and too much is held again, all are: small ones may be too many."""
+    with subprocess.Popen([sys.executable, "-c", AGAIN]) as respawning:
+        watch = MemoryWatch(respawning.pid, 120 << 20, 1000)
+        assert ended(respawning) == -9
+    watch.end()
+    assert watch.out_of_memory
+
+
+def test_files_in_memory() -> None:
+    """Memory that files hold counts as that of the processes."""
+    with subprocess.Popen(["sleep", "60"]) as modest:
+        watch = MemoryWatch(modest.pid, 100 << 20, 100, files=lambda: 200 << 20)
+        assert ended(modest) == -9
+    watch.end()
+    assert watch.out_of_memory
+
+
 def test_processes() -> None:
     """Who starts too many processes is killed with all of them."""
     fork = "import subprocess\nfor _ in range(20): subprocess.Popen(['sleep', '603.5'])\nimport time; time.sleep(60)"

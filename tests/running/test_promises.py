@@ -16,7 +16,7 @@ import graders
 from graders.running import cgroup
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.promises import PROMISES, PromiseError, examine, insist
-from graders.running.sandbox import IsolationError, NoIsolation
+from graders.running.sandbox import IsolationError, Limits, NoIsolation
 
 CHECKOUT = Path(graders.__file__).parents[1]
 NOBODY = 65534
@@ -113,6 +113,73 @@ def test_killed_harness(bubblewrap, tmp_path, notebook_of):
         groups = cgroup.create(None, 10)
         assert not [path for folder in groups.folders for path in folder.parent.glob(f"grade-{harness.pid}-*")]
         groups.end()
+
+
+SMALL = """
+import subprocess, sys, time
+def one(): return subprocess.Popen([sys.executable, "-I", "-S", "-c", "x = b'x' * (16 << 20); import time; time.sleep(600)"])
+several = [one() for _ in range(150)]
+while True:
+    several = [p if p.poll() is None else one() for p in several]
+    time.sleep(0.01)
+"""
+NAMED = """
+import time
+for n in range(8):
+    with open(f"/tmp/{n}", "wb") as file:
+        for _ in range(64): file.write(bytes(1 << 20))
+time.sleep(600)
+"""
+NAMELESS = """
+import ctypes, os, time
+held = []
+for n in range(8):
+    path = f"/dev/shm/{n}"
+    held.append(os.open(path, os.O_RDWR | os.O_CREAT))
+    os.unlink(path)
+    for _ in range(64): os.write(held[-1], bytes(1 << 20))
+if ctypes.CDLL(None).memfd_create(b"x", 0) >= 0: print("memfd", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "source", [SMALL, NAMED, NAMELESS], ids=["small processes", "named files", "files without a name"]
+)
+def test_memory_without_control_groups(bubblewrap, tmp_path, source):
+    """Whatever holds too much memory is ended where no control group does it: within seconds, and with everything else."""
+    for name in ("work", "evidence"):
+        (tmp_path / name).mkdir()
+    limits = Limits(memory=256 << 20, processes=1000)
+    program = Bubblewrap(control_groups=False).start([sys.executable, "-I", "-S", "-c", source], tmp_path, limits, {})
+    try:
+        said, _ = program.process.communicate(timeout=120)
+    finally:
+        usage = program.end()
+    assert usage.out_of_memory
+    assert b"memfd" not in said
+    assert usage.peak_memory_bytes < 2 << 30
+
+
+def test_what_a_killed_harness_left(bubblewrap):
+    """The next sandbox ends what goes on in the control group of a harness that is gone, even where its number is another's."""
+    if not control_groups():
+        pytest.skip("no control groups here")
+    made = "import subprocess, sys\nfrom graders.running import cgroup\ngroup = cgroup.create(None, 10)\n" + (
+        "sleeper = subprocess.Popen(['sleep', '605.5'])\n"
+        "for entrance in group.entrance: entrance.write_text(str(sleeper.pid))\nprint(group.folders[0], sleeper.pid)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", made], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    folder, sleeper = said.split()
+    assert psutil.Process(int(sleeper)).status() != psutil.STATUS_ZOMBIE
+    another = Path(folder).with_name(f"grade-{os.getpid()}-1-0123abcd")  # of a process with this number, long ago
+    another.mkdir()
+    cgroup.create(None, 10).end()
+    until(lambda: not psutil.pid_exists(int(sleeper)) or psutil.Process(int(sleeper)).status() == psutil.STATUS_ZOMBIE)
+    assert not Path(folder).exists()
+    assert not another.exists()
 
 
 def until(condition) -> None:
