@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -112,8 +112,17 @@ class Question:
         return sum(answer.points is not None for _, answer in self.answers)
 
 
-def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Sequence[Likeness] = ()) -> str:
-    """The report as one HTML file. ``answers`` are those of hand-ins that are named by their students' ids."""
+def course_page(
+    gradebook: Gradebook,
+    answers: Sequence[Answer] = (),
+    alike: Sequence[Likeness] = (),
+    damaged: Sequence[str] = (),
+) -> str:
+    """The report as one HTML file.
+
+    ``answers`` are those of hand-ins that are named by their students' ids, ``damaged`` says what of the stored files
+    cannot be read.
+    """
     names = _names(gradebook)
     course = _Course(gradebook, names)
     return pages.render(
@@ -122,7 +131,7 @@ def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Seq
         names=names,
         titles=gradebook.titles,
         statuses=Status,
-        concerns=course.concerns(),
+        concerns=[*_unreadable(damaged), *course.concerns()],
         total=_spread([(record.score, _decided(record.grades.values())) for record in gradebook.records]),
         chapters=[course.chapter(name) for name in gradebook.exercises],
         beliefs=course.beliefs(),
@@ -134,6 +143,14 @@ def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Seq
         ],
         named=lambda student: names.get(student.id) or wording.name(student),
     )
+
+
+def _unreadable(damaged: Sequence[str]) -> Iterator[Concern]:
+    if damaged:
+        advice = (
+            "Nobody's marks are in them until the hand-ins are graded again. Nothing of the files is lost or changed."
+        )
+        yield Concern("Files that cannot be read", advice, tuple((text, ()) for text in damaged))
 
 
 def _names(gradebook: Gradebook) -> dict[str, str]:

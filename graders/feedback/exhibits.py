@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +70,10 @@ def of(grade: Grade) -> Exhibits:
     if grade.result is None:
         return Exhibits()
     make = _EXERCISES.get(grade.exercise)
-    found = make(Evidence(grade.folder / "run")) if make and grade.folder else Exhibits()
+    found = Exhibits()
+    if make and grade.folder:
+        with suppress(Exception):  # of a run that was damaged since it was checked there is less to see, and no more
+            found = make(Evidence(grade.folder / "run"))
     return replace(found, **_measured(grade.result))
 
 
