@@ -114,7 +114,7 @@ def _same_adapter(exercise: str, rank: int, runs: Mapping[Student, Evidence]) ->
             alike[trained.layers].append(trained)
     limits = thresholds.load()
     assert limits  # of the fixtures they are known
-    bound = limits.copied
+    bound = max(limits.copied_rank4, limits.copied_rank16)
     for trainings in alike.values():
         changes = torch.stack([trained.change for trained in trainings])
         cosines = changes @ changes.T

@@ -14,7 +14,7 @@ from torch import Tensor
 from graders.checks import losses, thresholds
 from graders.checks.adaptation import Adaptation, Memorisation, Recognition
 from graders.checks.adapter_files import read_adapter
-from graders.checks.adapters import Adapter, similarity
+from graders.checks.adapters import Adapter
 from graders.checks.blocks import Blocks
 from graders.checks.denoising import TimestepProfile
 from graders.checks.judge import Judge
@@ -29,6 +29,7 @@ from graders.engine import CheckFailed, LeftToPerson
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
+from graders.lora import copies
 from graders.profile import Profile, precision_of
 
 
@@ -96,8 +97,9 @@ class Studio:
     def copied_from(self, adapter: Adapter) -> str | None:
         """The course's own adapter that this one is a copy of, if it is one and that can be told."""
         with suppress(LeftToPerson):
+            bounds = self.thresholds.copied_rank4, self.thresholds.copied_rank16
             for name, own in _own_adapters(self.painter, self._hand_in.profile).items():
-                if similarity(adapter, own) > self.thresholds.copied:
+                if copies.is_copy(own, adapter, *bounds):
                     return name
         return None
 

@@ -37,7 +37,8 @@ class Thresholds:
     ``prompt_kept``: share of the base model's recognition rate that must remain.
     ``memorisation``: how much better a training picture may be known than any held-out one.
     ``noise_learnt``: relative fall of the error on pictures of pure noise that gives away training on noise.
-    ``copied``: similarity of weights that two adapters with trainings of their own do not reach.
+    ``copied_rank4`` and ``copied_rank16``: likeness to a known adapter that one of up to this rank does not reach by a
+    training of its own.
     ``visible_change``: mean cosine distance between base and adapted pictures below which nothing has changed.
     """
 
@@ -47,7 +48,8 @@ class Thresholds:
     memorisation: float
     noise_learnt: float
     visible_change: float
-    copied: float
+    copied_rank4: float
+    copied_rank16: float
 
 
 def load(profile: Profile = STANDARD) -> Thresholds | None:

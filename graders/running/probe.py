@@ -281,8 +281,8 @@ def gpu(facts: dict[str, Any]) -> str | None:
 ATTEMPTS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     attempt.__name__: attempt
     for attempt in (
-        network, other_sockets, files, writing, processes, environment, privileges, disk, temporary, shared_memory, memory,
-        files_in_memory, fork, survivor, gpu, gpu_memory,
+        network, other_sockets, queues, quotas, tracing, leases, packages, files, writing, processes, environment,
+        privileges, disk, temporary, shared_memory, memory, files_in_memory, fork, survivor, gpu, gpu_memory,
     )
 }  # fmt: skip
 

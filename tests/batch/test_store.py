@@ -70,10 +70,7 @@ def test_rescore_of_an_earlier_version(results: Path) -> None:
     """The runs of version 1 are checked again, without a run, and become results of today's version."""
     ran = CliRunner().invoke(main, ["rescore", str(results), "--jobs", "2"], env={"COLUMNS": "200"})
     assert ran.exit_code == 0, ran.output
-    rescored = scores(results)
-    assert rescored["Lovelace, Ada"] == "20"
-    assert rescored["Dora"] == "21.5"
-    assert float(rescored["Zoë 岩"]) < 8  # a second run earns in proportion now
+    assert scores(results) == ALL
     for path in results.glob("hand-ins/*/*/*/graded/result.json"):
         document = json.loads(path.read_text())
         assert document["schema_version"] == 2

@@ -54,14 +54,17 @@ def test_full_marks(grade, home, tmp_path, exercise, points):
 
 
 def test_painter(home):
-    """The graders paint with it in half precision, and encode pictures at the size that it was trained on."""
+    """The graders paint with it in half precision, and encode pictures, at the size that its configuration says."""
     painter = Painter(snapshot(home, MODEL), "cpu", "bfloat16")
+    assert painter.side == 512
+    # A quarter of the pixels: few processors compute in half precision as fast as they do in single
+    painter.unet.register_to_config(sample_size=32)
     assert {str(p.dtype) for p in painter.unet.parameters()} == {"torch.bfloat16"}
     pictures = painter.paint(["a red boat"], [1], steps=1, guidance=1.0)
-    assert (pictures.shape, pictures.dtype) == ((1, 512, 512, 3), np.uint8)
+    assert (pictures.shape, pictures.dtype) == ((1, 256, 256, 3), np.uint8)
     assert pictures.std() > 0
     latents = painter.encode(read_pictures(catalog.dataset("watercolor/reference")).images[:1])
-    assert latents.shape == (1, 4, 64, 64)
+    assert latents.shape == (1, 4, 32, 32)
     assert latents.isfinite().all()
 
 

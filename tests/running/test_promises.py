@@ -166,7 +166,7 @@ def test_what_a_killed_harness_left(bubblewrap):
     if not control_groups():
         pytest.skip("no control groups here")
     made = "import subprocess, sys\nfrom graders.running import cgroup\ngroup = cgroup.create(None, 10)\n" + (
-        "sleeper = subprocess.Popen(['sleep', '605.5'])\n"
+        "sleeper = subprocess.Popen(['sleep', '605.5'], stdout=subprocess.DEVNULL)\n"
         "for entrance in group.entrance: entrance.write_text(str(sleeper.pid))\nprint(group.folders[0], sleeper.pid)"
     )
     said = subprocess.run(

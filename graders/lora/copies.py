@@ -1,0 +1,87 @@
+"""Whether an adapter is a copy of a known one, disguised or not.
+
+A disguise may scale the known adapter's change ΔW, write it down in another basis (B·R, R⁻¹·A), add to it or cut from it. What
+stays is that ΔW, or most of it, lies within the spaces of the hand-in: its rows among those of A, its columns among those of B.
+Adapters that were trained independently, even on the same pictures in the same order, share much less of these spaces.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from graders.checks.adapters import Adapter, LoraLayer
+from graders.lora.disguises import factored_again
+
+RELATIVE = 1e-5
+"""A direction that is smaller than the largest by this factor is rounding: float16 has eleven bits."""
+
+
+SMALL, LARGE = 4, 16
+"""The ranks at which independent trainings were compared."""
+
+
+def is_copy(known: Adapter, adapter: Adapter, small: float, large: float) -> bool:
+    """Whether an adapter is more alike to a known one than trainings of their own ever were.
+
+    ``small`` is the bound for adapters of rank 4 or less, ``large`` for those of more. Of a rank above 16 the best
+    approximation of rank 16 is compared: a space that is nearly everything contains everything.
+    """
+    if max(adapter.ranks, default=0) > LARGE:
+        adapter = factored_again(adapter, LARGE)
+    return likeness(known, adapter) > (small if max(adapter.ranks, default=0) <= SMALL else large)
+
+
+def containment(known: Adapter, adapter: Adapter) -> float:
+    """The share of the known adapter's change that lies within the row and column spaces of another, from 0 to 1.
+
+    Of each layer that is ‖U Uᵀ ΔW V Vᵀ‖² of ‖ΔW‖², with orthonormal U [out, r] and V [in, r]; all layers of the known adapter
+    count by the square of their change, and those that the other does not have as 0. It does not depend on the strength of
+    either, nor on how its rank is written down. 0 for a known adapter that changes nothing.
+    """
+    inside = whole = 0.0
+    for name, layer in known.layers.items():
+        delta = layer.delta().flatten(1).double()
+        whole += float(delta.square().sum())
+        if name in adapter.layers:
+            up, down = _spaces(adapter.layers[name])
+            inside += float((up.T @ delta @ down).square().sum())
+    return inside / whole if whole > 0 else 0.0
+
+
+def _spaces(layer: LoraLayer) -> tuple[Tensor, Tensor]:
+    """Orthonormal bases of a layer's columns, [out, r], and rows, [in, r], as far as both take part in its change."""
+    up, down = layer.up.flatten(1).double(), layer.down.flatten(1).double()
+    if not (up.isfinite().all() and down.isfinite().all()):
+        return up[:, :0], down[:0].T
+    # The change's own singular vectors, without making a matrix of the layer's size: B A = Q_b (R_b R_aᵀ) Q_aᵀ
+    columns, of_columns = torch.linalg.qr(up)
+    rows, of_rows = torch.linalg.qr(down.T)
+    left, sizes, right = torch.linalg.svd(of_columns @ of_rows.T)
+    kept = int((sizes > RELATIVE * sizes.max().clamp_min(math.ulp(0.0))).sum()) if len(sizes) else 0
+    return columns @ left[:, :kept], rows @ right[:kept].T
+
+
+def likeness(known: Adapter, adapter: Adapter) -> float:
+    """How far an adapter contains a known one beyond what a space of its size contains of anything, from 0 to 1.
+
+    A space of r among n dimensions holds r/n of a direction drawn at random, so that large ranks in narrow layers contain a
+    good part of whatever there is: this is taken off.
+    """
+    share, by_chance = containment(known, adapter), _by_chance(known, adapter)
+    return max(0.0, (share - by_chance) / (1 - by_chance)) if by_chance < 1 else 0.0
+
+
+def _by_chance(known: Adapter, adapter: Adapter) -> float:
+    """The share of a known adapter's change that spaces of the adapter's ranks hold of directions drawn at random."""
+    expected = whole = 0.0
+    for name, layer in known.layers.items():
+        change = float(layer.delta().square().sum())
+        whole += change
+        if name in adapter.layers:
+            rank = adapter.layers[name].rank
+            out, into = layer.up.flatten(1).shape[0], layer.down.flatten(1).shape[1]
+            expected += change * min(1.0, rank / out) * min(1.0, rank / into)
+    return expected / whole if whole > 0 else 0.0
