@@ -14,6 +14,4 @@ def save(content: bytes, path: Path, mode: int = 0o666) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())  # or a power cut could leave the name, and nothing in it
-    if path.is_dir() and not path.is_symlink():  # somebody's, who may want it
-        path.rename(path.with_name(f"{path.name}.damaged"))
     beside.replace(path)

@@ -64,9 +64,6 @@ def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished
     Raises :class:`DiskFullError` when nothing can be written any more; all that was finished is kept.
     """
     aside: list[Stored] = []
-    for stored in todo:
-        if stored.damage:
-            stored.set_aside()
     with working(crew) as workers:
         for stored, verdict in _graded(todo, workers):
             known = verdict.done is Done.KEPT and stored.status is not None and not verdict.fault
@@ -93,7 +90,7 @@ class Rescored:
 
 def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
     """Check every stored run again, side by side. Where that fails, the result that is there stays."""
-    before = {stored: stored.result for stored in store.attempts() if stored.result}
+    before = {stored: stored.result for stored in store.attempts() if stored.status is Status.GRADED}
     aside: list[Stored] = []
     with working(crew) as workers:
         for one in _checked(before, workers):

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from graders.answers import Answer, answers_in, read_points, with_points
 from graders.batch.gradebook import Grade, Gradebook, Record, Status, Student
 from graders.batch.roster import Entry
-from graders.batch.store import Damaged, Order, Rules, Store, Stored
+from graders.batch.store import Order, Rules, Store, Stored
 from graders.batch.tree import natural
 from graders.engine import max_score
 from graders.fixtures.catalog import data_folder
@@ -32,7 +32,6 @@ class Course:
     gradebook: Gradebook
     answers: tuple[Answer, ...]
     order: Order
-    damaged: tuple[Damaged, ...] = ()
 
 
 def course(store: Store, references: Path | None = None) -> Course:
@@ -63,8 +62,7 @@ def course(store: Store, references: Path | None = None) -> Course:
     marked.sort(key=lambda one: natural(one[0].student.shown.casefold()))
     titles = {name: module_of(name).EXERCISE.title for name in rules.exercises}
     gradebook = Gradebook(titles, tuple(record for record, _ in marked))
-    answers = tuple(answer for _, answers in marked for answer in answers)
-    return Course(gradebook, answers, order, tuple(store.damaged))
+    return Course(gradebook, tuple(answer for _, answers in marked for answer in answers), order)
 
 
 class _Marker:
@@ -122,9 +120,6 @@ class _Marker:
             note=" ".join(filter(None, (stored.problem, stored.fix))) if stored.status else "It is not graded yet.",
             folder=stored.graded,
         )
-        if stored.damage:
-            where = f"In its folder of results {stored.damage}. Grade it again: grade batch HAND-INS -o RESULTS"
-            return replace(grade, status=Status.TROUBLE, note=where), []
         if grade.result is None:
             return grade, []
         answers = with_points(self._answers(entry.student, stored), self.points)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graders.batch.gradebook import Gradebook, Record, Status, Student
-from graders.batch.store import folder_name, make_folder
+from graders.batch.store import folder_name
 from graders.errors import ExplainedError
 from graders.gradebooks import brightspace, canvas, gradescope, junit, moodle, nbgrader, table
 from graders.gradebooks.merging import Merged
@@ -45,7 +45,8 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
     ``pages`` are the students' feedback by their ids. Raises :class:`ExplainedError` for an instructor's file that no scores
     can go into; by then all others are written.
     """
-    folder = make_folder(to / FOLDER)
+    folder = to / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     save(table.export(gradebook), folder / "gradebook.csv")
     save(nbgrader.export(gradebook), folder / "nbgrader.csv")
     save(junit.export(gradebook, datetime.now(UTC)), folder / "junit.xml")
@@ -56,7 +57,8 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
         notes += _left_out("brightspace.csv", items.unplaced)
     for record in gradebook.records:
         for name, document in _gradescope(record):
-            place = make_folder(folder / "gradescope" / name)
+            place = folder / "gradescope" / name
+            place.mkdir(parents=True, exist_ok=True)
             save(gradescope.to_json(document), place / f"{folder_name(record.student.id)}.json")
     if "Moodle" in layout:
         handed_in = [r.student for r in gradebook.records if any(g.attempts and g.file for g in r.grades.values())]

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from graders.errors import HandInError
 from graders.fixtures import catalog
 from graders.grading import module_of
 from graders.profile import beside
-from graders.running import files
 from graders.running.evidence import Evidence
 from graders.running.notebook import PARAMETERS, has_tag, parse
 
@@ -65,7 +63,7 @@ def likenesses(gradebook: Gradebook) -> list[Likeness]:
         runs = {
             record.student: Evidence(folder / "run")
             for record in gradebook.records
-            if (folder := record.grades[name].folder) and record.grades[name].result and _whole(folder)
+            if (folder := record.grades[name].folder) and record.grades[name].result
         }
         found += _same_code(name, runs)
         if module_of(name).EXERCISE.seeds:
@@ -75,15 +73,6 @@ def likenesses(gradebook: Gradebook) -> list[Likeness]:
                 found += _same_adapter(name, rank, small)
             found += _same_pictures(name, runs)
     return sorted(found, key=lambda likeness: -len(likeness.students))
-
-
-def _whole(folder: Path) -> bool:
-    """Whether a stored run can be read; one that was damaged since is like no other."""
-    try:
-        evidence = Evidence(folder / "run").read()
-        return bool(evidence.parameters) and (folder / "run" / "notebook.ipynb").is_file()
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, files.Refused):
-        return False
 
 
 def _same_code(exercise: str, runs: Mapping[Student, Evidence]) -> Iterator[Likeness]:

@@ -56,7 +56,7 @@ def grade_once(
     within = within or Setting()
     limits = asdict(within.limits) | {"time_limit": within.time_limit}
     ran, checked = _key(exercise, notebook, parameters or {}, within.profile), _checks_key(within.profile)
-    before = _known(known)
+    before = json.loads(known.read_text()) if known.is_file() else {}
     if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within)
         done = Done.EXECUTED
@@ -72,23 +72,15 @@ def grade_once(
 def check_again(exercise: str, folder: Path, bounds: Bounds | None = None) -> None:
     """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
     rescore(exercise, folder, bounds=bounds)
-    if before := _known(folder / KNOWN):
-        save(json.dumps(before | {"checked": _checks_key(beside(folder))}).encode(), folder / KNOWN)
-
-
-def _known(path: Path) -> dict[str, Any]:
-    """What is known of a run; nothing where that cannot be read, so that it is run again."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(known, dict) and isinstance(known["limits"], dict) and {"ran", "checked"} <= {*known}
-        return known if whole else {}
-    except (OSError, ValueError, KeyError, RecursionError):
-        return {}
+    known = folder / KNOWN
+    if known.is_file():
+        checked = _checks_key(beside(folder))
+        save(json.dumps(json.loads(known.read_text()) | {"checked": checked}).encode(), known)
 
 
 def _higher(limits: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
     """Whether any limit is higher than it was; None is no limit."""
-    return any((limits[name] or math.inf) > (before.get(name) or math.inf) for name in limits)
+    return any((limits[name] or math.inf) > (before[name] or math.inf) for name in limits)
 
 
 def _was_stopped(folder: Path) -> bool:

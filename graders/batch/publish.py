@@ -13,7 +13,7 @@ from graders.batch.course import ANSWERS, Course, course
 from graders.batch.exports import Wanted, export
 from graders.batch.gradebook import Record
 from graders.batch.likeness import likenesses
-from graders.batch.store import Store, folder_name, make_folder
+from graders.batch.store import Store, folder_name
 from graders.batch.tree import natural
 from graders.feedback import exhibits
 from graders.feedback.course import course_page
@@ -35,19 +35,19 @@ def publish(
         written.write(list(made.answers), store.root / ANSWERS)
     if names:
         made = reveal(made, names)
-    make_folder(to)
-    damaged = tuple(map(str, made.damaged))
-    report = course_page(made.gradebook, made.answers, likenesses(made.gradebook), damaged)
+    to.mkdir(parents=True, exist_ok=True)
+    report = course_page(made.gradebook, made.answers, likenesses(made.gradebook))
     save(clean(report).encode(), to / "report.html")
     pages = {}
     for record in made.gradebook.records:
-        folder = make_folder(to / "feedback" / folder_name(record.student.id))
+        folder = to / "feedback" / folder_name(record.student.id)
+        folder.mkdir(parents=True, exist_ok=True)
         shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
         page = pages[record.student.id] = clean(student_page(record, made.gradebook.titles, shown))
         save(page.encode(), folder / "feedback.html")
         save(clean(student_markdown(record, made.gradebook.titles)).encode(), folder / "feedback.md")
         save((json.dumps(_document(record), indent=1) + "\n").encode(), folder / "feedback.json")
-    return made, [*damaged, *export(made.gradebook, pages, made.order.layout, wanted or Wanted(), to)]
+    return made, export(made.gradebook, pages, made.order.layout, wanted or Wanted(), to)
 
 
 def reveal(made: Course, names: Key) -> Course:

@@ -12,18 +12,15 @@ kill at any moment loses no more than what was in flight.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +30,7 @@ from graders.batch.gradebook import Status, Student
 from graders.batch.roster import Entry, Roster
 from graders.batch.tree import natural
 from graders.errors import ExplainedError
-from graders.result import Result, ResultError, load
-from graders.running.notebook import read_bytes as notebook_bytes
+from graders.result import Result, load
 from graders.saving import save
 
 SCHEMA_VERSION = 1
@@ -42,21 +38,6 @@ SCHEMA_VERSION = 1
 
 class StoreError(ExplainedError):
     """A folder of results that cannot be used."""
-
-
-class DamagedError(Exception):
-    """A stored file that is not what was written; the message continues a sentence about it."""
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A file in the folder of results that cannot be read, so that a hand-in is left out: its path there, and why."""
-
-    path: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be read: {self.problem}. Grade it again: grade batch HAND-INS -o RESULTS"
 
 
 @dataclass(frozen=True)
@@ -113,49 +94,10 @@ class Stored:
         """The folder that grading leaves."""
         return self.folder / "graded"
 
-    @cached_property
-    def result(self) -> Result | None:
-        """The result, if there is one that can be read."""
-        return self._read if isinstance(self._read, Result) else None
-
     @property
-    def damage(self) -> str:
-        """Which file of it cannot be read, and why; "" if nothing is wrong with them."""
-        return self._read if isinstance(self._read, str) else ""
-
-    @cached_property
-    def _read(self) -> Result | str | None:
-        if self.status is not Status.GRADED:
-            return None
-        try:
-            self._ensure_own()
-            return load(self.graded / "result.json")
-        except DamagedError as error:
-            return str(error)
-        except ResultError as error:
-            return f"result.json cannot be read: {error}"
-
-    def _ensure_own(self) -> None:
-        """:class:`DamagedError` unless what was run is what this student handed in, and no link leads elsewhere."""
-        for path in (self.graded, self.graded / "run", self.graded / "again", self.graded / "run" / "notebook.ipynb"):
-            if path.is_symlink():
-                raise DamagedError(f"{path.name} is a link")
-        try:
-            if hashlib.sha256(self.notebook.read_bytes()).hexdigest() != self.digest:
-                raise DamagedError(f"{self.notebook.name} is not what was handed in")
-            ran = self.graded / "run" / "notebook.ipynb"
-            if ran.exists() and ran.read_bytes() != notebook_bytes(self.notebook):
-                raise DamagedError("the run is that of another notebook")
-        except OSError as error:
-            raise DamagedError(
-                f"{Path(error.filename or self.graded).name} cannot be read ({error.strerror})"
-            ) from None
-        except ExplainedError as error:
-            raise DamagedError(error.problem) from None
-
-    def set_aside(self) -> None:
-        """Make room for another run, and keep what is there beside it."""
-        set_aside(self.graded)
+    def result(self) -> Result | None:
+        """The result, if there is one."""
+        return load(self.graded / "result.json") if self.status is Status.GRADED else None
 
     def concluded(self, status: Status, problem: str = "", fix: str = "") -> Stored:
         """What has become of it, written down."""
@@ -165,7 +107,7 @@ class Stored:
 
     def save(self) -> None:
         """Write everything but the notebook."""
-        _write(self.folder / HAND_IN, {key: value for key, value in asdict(self).items() if key != "folder"})
+        _write(self.folder / "hand-in.json", {key: value for key, value in asdict(self).items() if key != "folder"})
 
 
 class Store:
@@ -173,8 +115,6 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.damaged: list[Damaged] = []
-        """Of attempts that cannot be told whose they are."""
         self._known = self._read()
 
     @contextmanager
@@ -215,10 +155,7 @@ class Store:
                     mine[place] = known
                 return known
         number = max((stored.number for stored in mine), default=0) + 1
-        home = self.root / "hand-ins" / folder_name(attempt.student.id) / attempt.exercise
-        while os.path.lexists(home / str(number) / HAND_IN):  # a damaged one is not overwritten
-            number += 1
-        folder = home / str(number)
+        folder = self.root / "hand-ins" / folder_name(attempt.student.id) / attempt.exercise / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         stored = Stored(
             folder,
@@ -248,25 +185,12 @@ class Store:
 
     def order(self) -> Order:
         """What was written down: the rules, the roster, the layout, and what could not be assigned."""
-        path = self.root / "batch.json"
-        if not os.path.lexists(path):
-            raise StoreError(f"{self.root} holds no results.", "Make some first: grade batch HAND-INS -o FOLDER")
         try:
-            return self._order(_document(path))
-        except (DamagedError, *_MALFORMED) as error:
-            problem = (
-                str(error)
-                if isinstance(error, DamagedError)
-                else f"it is no record of a batch ({type(error).__name__})"
-            )
+            document = json.loads((self.root / "batch.json").read_text(encoding="utf-8"))
+        except OSError:
             raise StoreError(
-                f"{path} cannot be read: {problem}.",
-                "It holds the dates, the penalty and the roster. Rename it, then run the same grade batch command again: "
-                "nothing is executed again.",
+                f"{self.root} holds no results.", "Make some first: grade batch HAND-INS -o FOLDER"
             ) from None
-
-    @staticmethod
-    def _order(document: dict[str, Any]) -> Order:
         rules = document["rules"]
         entries = [
             Entry(Student(**entry["student"]), frozenset(entry["exempt"]), _moment(entry["due"]))
@@ -309,95 +233,12 @@ class Store:
         return known
 
     def _stored(self) -> Iterator[Stored]:
-        self.damaged = []
-        for folder in sorted(_folders(self.root / "hand-ins", 3), key=lambda path: natural(str(path))):
-            path = folder / HAND_IN
-            try:
-                if os.path.lexists(path):
-                    yield _attempt(folder, _document(path))
-                elif any(folder.iterdir()):
-                    raise DamagedError("it is missing")
-            except (DamagedError, *_MALFORMED) as error:
-                problem = (
-                    str(error) if isinstance(error, DamagedError) else f"it is no hand-in ({type(error).__name__})"
-                )
-                self.damaged.append(Damaged(str(path.relative_to(self.root)), problem))
-
-
-HAND_IN = "hand-in.json"
-MAX_BYTES = 50_000_000
-"""Of a record; that of a batch names everybody on its roster."""
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
-
-
-def _folders(root: Path, depth: int) -> Iterator[Path]:
-    """The folders ``depth`` levels below; what is a link, or no folder, is passed over."""
-    if not depth:
-        yield root
-        return
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not entry.name.endswith(ASIDE):
-                yield from _folders(Path(entry.path), depth - 1)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    """The JSON object in a plain file of a bearable size; :class:`DamagedError` for anything else."""
-    try:
-        if path.is_symlink() or not path.is_file():
-            raise DamagedError("it is no plain file")
-        if path.stat().st_size > MAX_BYTES:
-            raise DamagedError("it is too large")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DamagedError(f"{error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise DamagedError("it is no JSON") from None
-    if not isinstance(document, dict):
-        raise DamagedError("it holds something else")
-    return document
-
-
-def _attempt(folder: Path, fields: dict[str, Any]) -> Stored:
-    """The attempt that a record describes, if it describes the one in this folder."""
-    student = Student(**fields["student"])
-    submitted = _moment(fields["submitted"])
-    status = Status(fields["status"]) if fields["status"] else None
-    stored = Stored(folder, **{**fields, "student": student, "submitted": submitted, "status": status})
-    texts = (*asdict(student).values(), stored.exercise, stored.file, stored.digest, stored.problem, stored.fix)
-    if (
-        not all(isinstance(text, str) for text in texts)
-        or type(stored.number) is not int
-        or type(stored.late) is not bool
-    ):
-        raise DamagedError("a field of it has the wrong type")
-    place = folder_name(student.id), stored.exercise, str(stored.number)
-    if stored.exercise not in EXERCISES or folder.parts[-3:] != place:
-        raise DamagedError("it describes another hand-in than the one in its folder")
-    return stored
-
-
-ASIDE = ".damaged"
-
-
-def set_aside(path: Path) -> None:
-    """Rename what has the place of something to be written, so that nothing is lost."""
-    if os.path.lexists(path):
-        beside = path.with_name(f"{path.name}{ASIDE}")
-        for number in range(2, 10_000):
-            if not os.path.lexists(beside):
-                break
-            beside = path.with_name(f"{path.name}-{number}{ASIDE}")
-        path.rename(beside)
-
-
-def make_folder(path: Path) -> Path:
-    """A folder, also where something else has its place, which is set aside."""
-    for part in (*reversed(path.parents), path):
-        if os.path.lexists(part) and not part.is_dir():
-            set_aside(part)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+        paths = self.root.glob("hand-ins/*/*/*/hand-in.json")
+        for path in sorted(paths, key=lambda path: natural(str(path))):
+            fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            fields |= {"student": Student(**fields["student"]), "submitted": _moment(fields["submitted"])}
+            fields["status"] = Status(fields["status"]) if fields["status"] else None
+            yield Stored(path.parent, **fields)
 
 
 def folder_name(student_id: str) -> str:

@@ -54,7 +54,7 @@ def watch(todo: Sequence[Stored], store: Store, crew: Crew, console: Console) ->
 
 def watch_rescoring(store: Store, crew: Crew, console: Console) -> None:
     """Check all stored runs again, and show whose points changed, by which checks."""
-    total = sum(stored.result is not None for stored in store.attempts())
+    total = sum(stored.status is Status.GRADED for stored in store.attempts())
     changed = 0
     with _progress(console) as progress:
         task = progress.add_task("checked", total=total, left="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -112,17 +112,8 @@ class Question:
         return sum(answer.points is not None for _, answer in self.answers)
 
 
-def course_page(
-    gradebook: Gradebook,
-    answers: Sequence[Answer] = (),
-    alike: Sequence[Likeness] = (),
-    damaged: Sequence[str] = (),
-) -> str:
-    """The report as one HTML file.
-
-    ``answers`` are those of hand-ins that are named by their students' ids, ``damaged`` says what of the stored files
-    cannot be read.
-    """
+def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Sequence[Likeness] = ()) -> str:
+    """The report as one HTML file. ``answers`` are those of hand-ins that are named by their students' ids."""
     names = _names(gradebook)
     course = _Course(gradebook, names)
     return pages.render(
@@ -131,7 +122,7 @@ def course_page(
         names=names,
         titles=gradebook.titles,
         statuses=Status,
-        concerns=[*_unreadable(damaged), *course.concerns()],
+        concerns=course.concerns(),
         total=_spread([(record.score, _decided(record.grades.values())) for record in gradebook.records]),
         chapters=[course.chapter(name) for name in gradebook.exercises],
         beliefs=course.beliefs(),
@@ -143,14 +134,6 @@ def course_page(
         ],
         named=lambda student: names.get(student.id) or wording.name(student),
     )
-
-
-def _unreadable(damaged: Sequence[str]) -> Iterator[Concern]:
-    if damaged:
-        advice = (
-            "Nobody's marks are in them until the hand-ins are graded again. Nothing of the files is lost or changed."
-        )
-        yield Concern("Files that cannot be read", advice, tuple((text, ()) for text in damaged))
 
 
 def _names(gradebook: Gradebook) -> dict[str, str]:
