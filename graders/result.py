@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from graders import measured
+from graders.harness.course import documents
+from graders.harness.course.documents import Fields
+from graders.running.report import read_report
+from graders.running.values import Malformed
 from graders.saving import save
 
 SCHEMA_VERSION = 1
@@ -110,12 +114,38 @@ def _document(check: CheckResult) -> dict[str, Any]:
 
 
 def load(path: Path) -> Result:
-    """The result that `Result.save` wrote, now or before checks measured anything for figures."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    checks = tuple(_check(fields) for fields in document["checks"])
-    return Result(document["exercise"], document["run"], checks, document["schema_version"])
+    """The result that `Result.save` wrote, by this version or one before.
+
+    Raises :class:`DamagedError` for a file that holds anything else.
+    """
+    return documents.read(path.parent, path.name, of_document, "Grade the notebook again.")
 
 
-def _check(fields: dict[str, Any]) -> CheckResult:
-    read = {"outcome": Outcome(fields["outcome"]), "measured": measured.tables(fields.get("measured"))}
-    return CheckResult(**{**fields, **read})
+def of_document(fields: Fields) -> Result:
+    """The result that a document holds; :class:`Malformed` if it holds none."""
+    version = fields.whole("schema_version", 1)
+    if version > SCHEMA_VERSION:
+        raise Malformed(f"it is of version {version}, and these graders know {SCHEMA_VERSION}")
+    checks = tuple(_check(Fields(check, "a check")) for check in fields.items("checks"))
+    if len({check.id for check in checks}) < len(checks):
+        raise Malformed("a check is there twice")
+    run = fields.object("run").all()
+    read_report(json.dumps(run).encode())
+    return Result(fields.text("exercise"), dict(run), checks, version)
+
+
+def _check(fields: Fields) -> CheckResult:
+    of, known = fields.number("max_score"), fields.all()
+    return CheckResult(
+        fields.text("id"),
+        fields.text("title"),
+        Outcome(fields.text("outcome")),
+        fields.number("score", 0, of),
+        of,
+        fields.text("found"),
+        fields.text("expected"),
+        fields.text("why"),
+        misconception=None if fields["misconception"] is None else fields.text("misconception"),
+        hint=fields.text("hint"),
+        measured=measured.tables(known.get("measured")),
+    )
