@@ -42,7 +42,6 @@ from graders.running.values import Malformed
 from graders.saving import make_folder, put, set_aside
 
 SCHEMA_VERSION = 1
-AGAIN = "Grade it again: grade batch HAND-INS -o RESULTS, as before. What is damaged is kept beside."
 
 
 class StoreError(ExplainedError):
@@ -96,6 +95,11 @@ class Stored:
     damage: str = ""
 
     @property
+    def mend(self) -> str:
+        """What to do about damage in it."""
+        return f"Grade it again: grade batch HAND-INS -o {self.folder.parents[3]}, with the options as before."
+
+    @property
     def notebook(self) -> Path:
         """The notebook as it was handed in."""
         return self.folder / f"{self.exercise}.ipynb"
@@ -109,7 +113,7 @@ class Stored:
     def result(self) -> Result | None:
         """The result, if there is one; :class:`DamagedError` if what is stored is not what grading left of this hand-in."""
         if self.damage:
-            raise DamagedError(self.damage, AGAIN)
+            raise DamagedError(self.damage, self.mend)
         if self.status is not Status.GRADED:
             return None
         runs = [path.name for path in (self.graded / "run", self.graded / "again") if os.path.lexists(path)]
@@ -118,15 +122,15 @@ class Stored:
             try:
                 content = files.read_file(self.folder, name, MAX_BYTES)
             except FileNotFoundError:
-                raise DamagedError(f"{self.folder / name} is missing.", AGAIN) from None
+                raise DamagedError(f"{self.folder / name} is missing.", self.mend) from None
             except (files.Refused, OSError) as error:
-                raise DamagedError(f"{self.folder} cannot be used: {error}.", AGAIN) from None
+                raise DamagedError(f"{self.folder} cannot be used: {error}.", self.mend) from None
             if hashlib.sha256(content).hexdigest() != self.digest:
-                raise DamagedError(f"{self.folder / name} is not the notebook that was handed in.", AGAIN)
+                raise DamagedError(f"{self.folder / name} is not the notebook that was handed in.", self.mend)
         beside(self.graded)  # the profile that it was graded with
-        result = documents.read(self.folder, "graded/result.json", of_document, AGAIN)
+        result = documents.read(self.folder, "graded/result.json", of_document, self.mend)
         if result.exercise != self.exercise:
-            raise DamagedError(f"{self.graded / 'result.json'} is the result of another exercise.", AGAIN)
+            raise DamagedError(f"{self.graded / 'result.json'} is the result of another exercise.", self.mend)
         return result
 
     def holds(self, digest: str) -> bool:
@@ -199,6 +203,9 @@ class Store:
         """Keep an attempt; what this student has handed in for the exercise before is not kept again."""
         digest = hashlib.sha256(content or attempt.problem.encode()).hexdigest()
         mine = self._known.setdefault((attempt.student.id, attempt.exercise), [])
+        # Where a record was damaged, the folder's name may be all that told whose it is
+        unnamed = self._known.pop((folder_name(attempt.student.id), attempt.exercise), [])
+        mine += [replace(stored, student=attempt.student) for stored in unnamed]
         for place, stored in enumerate(mine):
             if stored.damage and stored.holds(digest):  # its record alone is damaged: it gets a new one
                 set_aside(stored.folder / "hand-in.json")
@@ -219,7 +226,8 @@ class Store:
                 return known
         number = max((stored.number for stored in mine), default=0) + 1
         folder = self.root / "hand-ins" / folder_name(attempt.student.id) / attempt.exercise / str(number)
-        make_folder(folder)
+        for level in (folder.parents[1], folder.parent, folder):
+            make_folder(level)
         stored = Stored(
             folder,
             attempt.student,
@@ -254,7 +262,7 @@ class Store:
             self.root,
             "batch.json",
             _order,
-            "Write it again: grade batch HAND-INS -o RESULTS, with the options as before.",
+            f"Grade into it again, which writes it anew: grade batch HAND-INS -o {self.root}, with the options as before.",
         )
 
     def extend(self, order: Order) -> None:
@@ -296,7 +304,7 @@ class Store:
             *_, place, exercise, number = folder.parts
             try:
                 stored = documents.read(
-                    self.root, f"hand-ins/{place}/{exercise}/{number}/hand-in.json", partial(_hand_in, folder), AGAIN
+                    self.root, f"hand-ins/{place}/{exercise}/{number}/hand-in.json", partial(_hand_in, folder), ""
                 )
             except DamagedError as error:
                 damaged.append(Stored(folder, Student(place), exercise, int(number), "", "", damage=error.problem))
@@ -311,14 +319,17 @@ class Store:
 
 
 def _attempts(hand_ins: Path) -> Iterator[Path]:
-    """The folders of all attempts; one that is a link, or is no folder, is one of which nothing can be read."""
+    """The folders of all attempts, and what stands in place of one: a link or a file, of which nothing will be read."""
     for student in _entries(hand_ins):
-        for exercise in _entries(student):
-            if exercise.name in EXERCISES:
-                for attempt in _entries(exercise):
-                    # A folder counts when it has its hand-in.json, unless something else was left of it
-                    if re.fullmatch("[1-9][0-9]{0,5}", attempt.name) and (attempt.is_symlink() or _holds_any(attempt)):
-                        yield attempt
+        if not re.fullmatch("(.+-)?[0-9a-f]{8}", student.name):
+            continue
+        for exercise in _entries(student) if _is_folder(student) else [student / name for name in EXERCISES]:
+            if exercise.name not in EXERCISES:
+                continue
+            for attempt in _entries(exercise) if _is_folder(exercise) else [exercise / "1"]:
+                # A folder counts when it has its hand-in.json, unless that was lost and something else is left of it
+                if re.fullmatch("[1-9][0-9]{0,5}", attempt.name) and (not _is_folder(attempt) or _holds_any(attempt)):
+                    yield attempt
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -327,6 +338,10 @@ def _entries(folder: Path) -> list[Path]:
         return [Path(entry) for entry in os.scandir(folder)]
     except OSError:
         return []
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _holds_any(attempt: Path) -> bool:

@@ -173,6 +173,21 @@ def test_nobody_gets_anothers_mark(what: str, results: Path) -> None:
     assert [kept.scores(results)[student, "ex1"] for student in (HIS, OTHER, "carl")] == ["", "", V1["carl"]]
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("instead", ["file", "link", "dangling"])
+def test_what_stands_in_place_of_a_folder_is_named(level: int, instead: str, results: Path) -> None:
+    """Where a file or a link has taken the place of an attempt, an exercise or a student, nobody is taken for missing."""
+    path = [place(results, HIS), *place(results, HIS).parents][level]
+    path.rename(results / "aside")
+    if instead == "file":
+        path.write_text("")
+    else:
+        path.symlink_to(results / ("aside" if instead == "link" else "nowhere"))
+    said = report(results)
+    assert said.exit_code == 1, said.output
+    assert {student: kept.scores(results)[student, "ex1"] for student in V1} == V1 | {HIS: ""}
+
+
 @pytest.mark.parametrize(
     "name", ["feedback", "gradebooks", "report.html", "gradebooks/gradebook.csv", "gradebooks/gradescope"]
 )
