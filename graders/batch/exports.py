@@ -63,6 +63,9 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
             put(gradescope.to_json(document), place / f"{folder_name(record.student.id)}.json")
     if "Moodle" in layout:
         handed_in = [r.student for r in gradebook.records if any(g.attempts and g.file for g in r.grades.values())]
+        unknown = tuple(student for student in handed_in if not moodle.is_folder(moodle.folder(student)))
+        handed_in = [student for student in handed_in if student not in unknown]
+        notes += _left_out("moodle-feedback.zip", unknown)
         feedback = {student: page.encode() for student, page in pages.items()}
         put(moodle.feedback_zip({s.id: moodle.folder(s) for s in handed_in}, feedback), folder / "moodle-feedback.zip")
     for exercise, path in wanted.files:
