@@ -35,7 +35,7 @@ def export(gradebook: Gradebook, items: Mapping[str, str] | None = None) -> Expo
     rows = [["OrgDefinedId", "Username", *(f"{item} Points Grade" for item in items.values()), "End-of-Line Indicator"]]
     unplaced = []
     for record in gradebook.records:
-        known = [_known(record.student.sis_id), _known(record.student.login)]
+        known = [record.student.sis_id, record.student.login]
         if not any(known):
             unplaced.append(record.student)
             continue
@@ -48,8 +48,3 @@ def export(gradebook: Gradebook, items: Mapping[str, str] | None = None) -> Expo
 
 def _marked(known: str) -> str:
     return f"#{known.removeprefix('#')}" if known else ""
-
-
-def _known(name: str) -> str:
-    """A number or login as Brightspace may have given it; one at which a spreadsheet would begin another cell is none."""
-    return name if name.isprintable() and ";" not in name else ""
