@@ -9,6 +9,7 @@ import pytest
 from graders import measured
 from graders.engine import run_checks
 from graders.result import Outcome, Result, load
+from tests.feedback.records import RUN
 
 RUBRIC = '''
 import pytest
@@ -38,7 +39,7 @@ def test_travels_in_the_result(tmp_path: Path) -> None:
     checked = run_checks(tmp_path / "heights.py", {"a": [1.23456789], "b": [math.nan, -math.inf, 1e300, 3]})
     height, nothing = checked.checks
     assert (height.outcome, height.score) == (Outcome.FAILED, 1)
-    result = Result("ex1", {}, checked.checks)
+    result = Result("ex1", RUN, checked.checks)
     result.save(tmp_path / "result.json")
     assert load(tmp_path / "result.json") == result
     stored = json.loads((tmp_path / "result.json").read_text())["checks"]
