@@ -28,7 +28,8 @@ def test_height(hand_in, verdict):
 def test_nothing(verdict):
     """Nothing to measure"""
 '''
-OF_2025 = """{"schema_version": 1, "exercise": "ex1", "score": 1.0, "max_score": 1.0, "run": {"ended": "completed"},
+OF_2025 = """{"schema_version": 1, "exercise": "ex1", "score": 1.0, "max_score": 1.0,
+"run": {"ended": "completed", "cell": null, "error": null, "seconds": 3.0, "peak_memory_bytes": 1, "device": "cpu"},
 "checks": [{"id": "a", "title": "t", "outcome": "passed", "score": 1.0, "max_score": 1.0, "found": "", "expected": "",
 "why": "", "misconception": null, "hint": ""}]}"""
 
