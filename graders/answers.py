@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,8 +97,7 @@ def read_points(path: Path) -> dict[tuple[str, str, int, str], float]:
             for line, row in enumerate(csv.DictReader(file), start=2):
                 if not (row.get("points") or "").strip():
                     continue
-                key = row["exercise"], row["hand_in"], int(row["question"]), row["answer"]
-                points[key] = _points(row["points"], float(row["of"]), path, line)
+                points[_key(row)] = _points(row["points"], float(row["of"]), path, line)
     except (KeyError, ValueError, TypeError, csv.Error):  # TypeError: a row that ends early
         raise PointsError(
             f"{path.name} is not a file of written answers.", "Give another name, or move it out of the way."
@@ -123,11 +122,24 @@ def with_points(answers: list[Answer], points: Mapping[tuple[str, str, int, str]
 
 
 def write(answers: list[Answer], path: Path) -> None:
-    """Write a CSV file for a spreadsheet, a row per answer."""
+    """Write a CSV file for a spreadsheet, a row per answer; rows with points that the file has for others stay in it."""
     rows: list[tuple[str, ...]] = [COLUMNS]
     for a in answers:
         given = "" if a.points is None else f"{a.points:g}"
         row = (a.exercise, a.hand_in, str(a.question), a.asked, a.answer, a.guide, f"{a.of:g}", given)
         rows.append(tuple(defused(value) for value in row))
+    rows += _others(path, {answer.key for answer in answers}) if path.is_file() else []
     # The name of a hand-in may be no text at all
     save(csv_file(rows, start=BOM, errors="surrogateescape"), path)
+
+
+def _others(path: Path, keys: Collection[tuple[str, str, int, str]]) -> Iterator[tuple[str, ...]]:
+    """What a person gave for other answers than these, such as those of a hand-in that cannot be read now."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        for row in csv.DictReader(file):
+            if (row.get("points") or "").strip() and _key(row) not in keys:
+                yield tuple(row[column] for column in COLUMNS)
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, str, int, str]:
+    return row["exercise"], row["hand_in"], int(row["question"]), row["answer"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 BOM = "\ufeff"
 """At the beginning of a file it tells Excel that this is UTF-8."""
+_HIDDEN = re.compile("^[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 _STARTERS = "=+-@＝＋－＠"
 """A formula begins with one of them; Excel takes the wide ones, too, where people write with wide characters."""
 
@@ -22,7 +23,12 @@ def defused(text: str) -> str:
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = re.sub(rf"(?<=[;\t\n])(?=[{re.escape(_STARTERS)}])", " ", text)
-    return "'" + text if text.startswith((*_STARTERS, "\t", "\n")) else text
+    # Nor may it begin behind what nobody sees, which some programs drop as they read
+    return (
+        "'" + text
+        if text.startswith(("\t", "\n")) or _HIDDEN.sub("", text, count=1).startswith((*_STARTERS,))
+        else text
+    )
 
 
 def number(points: float, mark: str = ".") -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from graders.fixtures import catalog
+from graders.harness.course import documents
+from graders.harness.course.documents import Fields
 from graders.saving import save
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -61,5 +64,19 @@ def precision_of(parameters: Mapping[str, Any]) -> str:
 
 def beside(folder: Path) -> Profile:
     """The profile that the runs in ``folder`` were graded with."""
-    path = folder / FILE
-    return Profile(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else STANDARD
+    if not os.path.lexists(folder / FILE):
+        return STANDARD
+    return documents.read(folder, FILE, _profile, "Grade it again: with --profile, as before.")
+
+
+def _profile(fields: Fields) -> Profile:
+    parameters = fields.object("parameters")
+    return Profile(
+        fields.text("model"),
+        fields.text("judge"),
+        fields.text("held_out"),
+        None if fields["plain"] is None else fields.text("plain"),
+        None if fields["thresholds"] is None else fields.text("thresholds"),
+        fields.text("precision"),
+        {name: parameters.object(name).all() for name in parameters.all()},
+    )

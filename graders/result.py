@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from graders import measured
+from graders.harness.course import documents
+from graders.harness.course.documents import Fields
+from graders.running.report import read_report
+from graders.running.values import Malformed
 from graders.saving import save
 
 SCHEMA_VERSION = 2
@@ -151,28 +155,44 @@ def _digest(document: dict[str, Any]) -> str:
 
 
 def load(path: Path) -> Result:
-    """The result that `Result.save` wrote, now or by an earlier version.
+    """The result that `Result.save` wrote, by this version or one before.
 
-    Raises OSError where there is no such file, and ValueError, KeyError or TypeError for one that says something else than
-    it did when it was written.
+    Raises :class:`DamagedError` for a file that holds anything else.
     """
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if document["schema_version"] == 1:
-        checks = tuple(_check(_of_version_1(fields)) for fields in document["checks"])
-    else:
-        if document.pop("id") != _digest(document):
-            raise ValueError("it was changed after it was written")
-        checks = tuple(_check(fields) for fields in document["checks"])
-    return Result(document["exercise"], document["run"], checks)
+    return documents.read(path.parent, path.name, of_document, "Grade the notebook again.")
 
 
-def _check(fields: dict[str, Any]) -> CheckResult:
-    read = {"outcome": Outcome(fields["outcome"]), "measured": measured.tables(fields.get("measured"))}
-    return CheckResult(**{**fields, **read})
+def of_document(fields: Fields) -> Result:
+    """The result that a document holds; :class:`Malformed` if it holds none, or says something else than it did once."""
+    version = fields.whole("schema_version", 1)
+    if version > SCHEMA_VERSION:
+        raise Malformed(f"it is of version {version}, and these graders know {SCHEMA_VERSION}")
+    if version > 1 and fields.text("id") != _digest({k: v for k, v in fields.all().items() if k != "id"}):
+        raise Malformed("it was changed after it was written")
+    checks = tuple(_check(Fields(check, "a check"), version) for check in fields.items("checks"))
+    if len({check.id for check in checks}) < len(checks):
+        raise Malformed("a check is there twice")
+    run = fields.object("run").all()
+    read_report(json.dumps(run).encode())
+    return Result(fields.text("exercise"), dict(run), checks)
 
 
-def _of_version_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """A check of version 1, which gave the points of a fault: they count as undecided, and none of them as earned."""
-    if fields["outcome"] != Outcome.GRADER_FAULT:
-        return fields
-    return {**fields, "score": 0.0, "max_score": 0.0, "undecided": fields["max_score"]}
+def _check(fields: Fields, version: int) -> CheckResult:
+    of, known, outcome = fields.number("max_score"), fields.all(), Outcome(fields.text("outcome"))
+    score, undecided = fields.number("score", 0, of), fields.number("undecided") if version > 1 else 0.0
+    if version == 1 and outcome is Outcome.GRADER_FAULT:  # whose points were given then: they count as undecided
+        score, of, undecided = 0.0, 0.0, of
+    return CheckResult(
+        fields.text("id"),
+        fields.text("title"),
+        outcome,
+        score,
+        of,
+        fields.text("found"),
+        fields.text("expected"),
+        fields.text("why"),
+        misconception=None if fields["misconception"] is None else fields.text("misconception"),
+        hint=fields.text("hint"),
+        undecided=undecided,
+        measured=measured.tables(known.get("measured")),
+    )

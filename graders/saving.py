@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 
 
@@ -15,3 +16,25 @@ def save(content: bytes, path: Path, mode: int = 0o666) -> None:
         file.flush()
         os.fsync(file.fileno())  # or a power cut could leave the name, and nothing in it
     beside.replace(path)
+
+
+def put(content: bytes, path: Path) -> None:
+    """Write a file in a folder of the graders' own, where a folder in its place is set aside."""
+    for place in (path, path.with_name(f"{path.name}.partial")):
+        if place.is_dir() and not place.is_symlink():
+            set_aside(place)
+    save(content, path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; a file or a link in its place is set aside."""
+    if path.is_symlink() or path.is_file():
+        set_aside(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def set_aside(path: Path) -> None:
+    """Give what is at a path another name beside its own, so that nothing of it is lost."""
+    if os.path.lexists(path):
+        number = next(n for n in count(1) if not os.path.lexists(f"{path}.damaged-{n}"))
+        path.rename(f"{path}.damaged-{number}")

@@ -9,6 +9,7 @@ import pytest
 from graders import measured
 from graders.engine import run_checks
 from graders.result import Outcome, Result, load
+from tests.feedback.records import RUN
 
 RUBRIC = '''
 import pytest
@@ -27,7 +28,8 @@ def test_height(hand_in, verdict):
 def test_nothing(verdict):
     """Nothing to measure"""
 '''
-OF_2025 = """{"schema_version": 1, "exercise": "ex1", "score": 1.0, "max_score": 1.0, "run": {"ended": "completed"},
+OF_2025 = """{"schema_version": 1, "exercise": "ex1", "score": 1.0, "max_score": 1.0,
+"run": {"ended": "completed", "cell": null, "error": null, "seconds": 3.0, "peak_memory_bytes": 1, "device": "cpu"},
 "checks": [{"id": "a", "title": "t", "outcome": "passed", "score": 1.0, "max_score": 1.0, "found": "", "expected": "",
 "why": "", "misconception": null, "hint": ""}]}"""
 
@@ -38,7 +40,7 @@ def test_travels_in_the_result(tmp_path: Path) -> None:
     checked = run_checks(tmp_path / "heights.py", {"a": [1.23456789], "b": [math.nan, -math.inf, 1e300, 3]})
     height, nothing = checked.checks
     assert (height.outcome, height.score) == (Outcome.FAILED, 1)
-    result = Result("ex1", {}, checked.checks)
+    result = Result("ex1", RUN, checked.checks)
     result.save(tmp_path / "result.json")
     assert load(tmp_path / "result.json") == result
     stored = json.loads((tmp_path / "result.json").read_text())["checks"]

@@ -14,6 +14,7 @@ from graders.batch.once import Done
 from graders.batch.store import Rules, Store, Stored
 from graders.batch.workers import Crew, DiskFullError, Verdict, Workers, working
 from graders.errors import ExplainedError
+from graders.harness.course.documents import DamagedError
 from graders.result import Result
 
 
@@ -55,7 +56,10 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
             hopeless.add(stored)
         kept.setdefault((attempt.student.id, attempt.exercise), []).append(stored)
     chosen = [attempts if rules.attempts == "best" else attempts[-1:] for attempts in kept.values()]
-    return [stored for attempts in chosen for stored in attempts if stored not in hopeless]
+    todo = [stored.set_damage_aside() for attempts in chosen for stored in attempts if stored not in hopeless]
+    for stored in todo:
+        store.update(stored)
+    return todo
 
 
 def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished | SetAside]:
@@ -90,7 +94,13 @@ class Rescored:
 
 def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
     """Check every stored run again, side by side. Where that fails, the result that is there stays."""
-    before = {stored: stored.result for stored in store.attempts() if stored.status is Status.GRADED}
+    before = {}
+    for stored in store.attempts():
+        try:
+            if result := stored.result:
+                before[stored] = result
+        except DamagedError as error:
+            yield Rescored(stored, None, None, error.problem)
     aside: list[Stored] = []
     with working(crew) as workers:
         for one in _checked(before, workers):

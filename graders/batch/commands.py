@@ -63,7 +63,7 @@ _column = click.option(
 _scale = click.option("--scale", is_flag=True, help="Convert points where a column of it is worth others.")
 _isolation = options.isolation("bubblewrap", "none only on a machine that may be lost.")
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
-EXIT_UNSETTLED, EXIT_STOPPED = 3, 130
+EXIT_STOPPED = 130
 
 
 def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
@@ -264,4 +264,4 @@ def _publish(
 
     with console.status("Writing gradebooks, feedback and the report…"):
         made, notes = publish(store, to or store.root, references, wanted, names)
-    sys.exit(0 if summary(made.gradebook, notes, to or store.root, console) else EXIT_UNSETTLED)
+    sys.exit(summary(made.gradebook, notes, to or store.root, console))

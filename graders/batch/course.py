@@ -18,6 +18,7 @@ from graders.batch.tree import natural
 from graders.engine import max_score
 from graders.fixtures.catalog import data_folder
 from graders.grading import module_of
+from graders.harness.course.documents import DamagedError
 from graders.running.notebook import read as read_notebook
 
 ANSWERS = "written-answers.csv"
@@ -99,21 +100,31 @@ class _Marker:
             return replace(blank, status=Status.EXEMPT), []
         if not attempts:
             return blank, []
-        wanted = attempts if self.rules.attempts == "best" else attempts[-1:]
+        # Nobody knows when an attempt with a damaged record came: it may be the last
+        lost = [stored for stored in attempts if stored.damage and stored.number > attempts[-1].number]
+        wanted = attempts if self.rules.attempts == "best" else (lost or attempts)[-1:]
         graded = [self._attempt(entry, stored, blank) for stored in wanted]
         # Of equal ones the first, which is the least late; one without a score is better than none. Undecided points may
         # still be earned: that an attempt is not the best is not known before.
         grade, answers = max(graded, key=lambda one: -1.0 if one[0].score is None else one[0].score + one[0].undecided)
         place = attempts.index(wanted[graded.index((grade, answers))])
+        if damage := next((one.damage for one, _ in graded if one.damage), ""):
+            grade = replace(grade, damage=damage, note=damage)
         return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
 
     def _attempt(self, entry: Entry, stored: Stored, blank: Grade) -> tuple[Grade, list[Answer]]:
         due = entry.due or self.rules.due.get(stored.exercise)
         late = stored.late or bool(due and stored.submitted and stored.submitted > due)
+        try:
+            result = stored.result
+        except DamagedError as error:
+            damage = f"{error.problem} {error.fix}"
+            known = replace(blank, submitted=stored.submitted, late=late, file=stored.file)
+            return replace(known, status=Status.TROUBLE, note=damage, damage=damage), []
         grade = replace(
             blank,
             status=stored.status or Status.TROUBLE,
-            result=stored.result,
+            result=result,
             submitted=stored.submitted,
             late=late,
             file=stored.file,

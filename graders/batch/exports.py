@@ -16,7 +16,7 @@ from graders.gradebooks import brightspace, canvas, gradescope, junit, moodle, n
 from graders.gradebooks.merging import Merged
 from graders.gradebooks.sheet import read
 from graders.running.values import one_line
-from graders.saving import save
+from graders.saving import make_folder, put
 
 FOLDER = "gradebooks"
 
@@ -46,27 +46,31 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
     can go into; by then all others are written.
     """
     folder = to / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    save(table.export(gradebook), folder / "gradebook.csv")
-    save(nbgrader.export(gradebook), folder / "nbgrader.csv")
-    save(junit.export(gradebook, datetime.now(UTC)), folder / "junit.xml")
+    make_folder(folder)
+    put(table.export(gradebook), folder / "gradebook.csv")
+    put(nbgrader.export(gradebook), folder / "nbgrader.csv")
+    put(junit.export(gradebook, datetime.now(UTC)), folder / "junit.xml")
     items = brightspace.export(gradebook)
     notes = []
     if len(items.unplaced) < len(gradebook.records):
-        save(items.content, folder / "brightspace.csv")
+        put(items.content, folder / "brightspace.csv")
         notes += _left_out("brightspace.csv", items.unplaced)
     for record in gradebook.records:
         for name, document in _gradescope(record):
             place = folder / "gradescope" / name
-            place.mkdir(parents=True, exist_ok=True)
-            save(gradescope.to_json(document), place / f"{folder_name(record.student.id)}.json")
+            make_folder(folder / "gradescope")
+            make_folder(place)
+            put(gradescope.to_json(document), place / f"{folder_name(record.student.id)}.json")
     if "Moodle" in layout:
         handed_in = [r.student for r in gradebook.records if any(g.attempts and g.file for g in r.grades.values())]
+        unknown = tuple(student for student in handed_in if not moodle.is_folder(moodle.folder(student)))
+        handed_in = [student for student in handed_in if student not in unknown]
+        notes += _left_out("moodle-feedback.zip", unknown)
         feedback = {student: page.encode() for student, page in pages.items()}
-        save(moodle.feedback_zip({s.id: moodle.folder(s) for s in handed_in}, feedback), folder / "moodle-feedback.zip")
+        put(moodle.feedback_zip({s.id: moodle.folder(s) for s in handed_in}, feedback), folder / "moodle-feedback.zip")
     for exercise, path in wanted.files:
         merged = _merge(path, exercise, gradebook, wanted)
-        save(merged.content, folder / path.name)
+        put(merged.content, folder / path.name)
         notes += _told(path.name, merged)
     return notes
 

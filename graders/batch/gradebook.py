@@ -59,6 +59,7 @@ class Grade:
     ``max_score`` and ``max_written`` are the points to be had from the graders and for written answers. ``written`` are
     the points that a person gave, None before all answers were read. ``penalty`` are the points lost for being late.
     ``note`` says in a sentence why there is no result, or what a person should look at. ``folder`` keeps the run.
+    ``damage`` names the stored file because of which an attempt does not count until it is graded again.
     """
 
     exercise: str
@@ -75,6 +76,7 @@ class Grade:
     file: str = ""
     note: str = ""
     folder: Path | None = None
+    damage: str = ""
 
     @property
     def earned(self) -> float | None:

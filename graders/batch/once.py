@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
 from functools import cache
@@ -16,6 +17,8 @@ from typing import Any
 from graders.engine import Bounds
 from graders.fixtures import catalog
 from graders.grading import Setting, grade, module_of, rescore
+from graders.harness.course import documents
+from graders.harness.course.documents import DamagedError, Fields
 from graders.profile import STANDARD, Profile, beside
 from graders.result import load
 from graders.saving import save
@@ -25,7 +28,7 @@ KNOWN = "known.json"
 _LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
 _NO_VERDICT = (
     "batch", "feedback", "gradebooks", "live", "machine", "__main__.py", "cli.py", "options.py", "own.py", "release.py",
-    "saving.py", "zoo.py",
+    "saving.py", "zoo.py", "harness/course",
 )  # fmt: skip
 """What of the package no verdict depends on."""
 
@@ -56,7 +59,7 @@ def grade_once(
     within = within or Setting()
     limits = asdict(within.limits) | {"time_limit": within.time_limit}
     ran, checked = _key(exercise, notebook, parameters or {}, within.profile), _checks_key(within.profile)
-    before = json.loads(known.read_text()) if known.is_file() else {}
+    before = _known(folder)
     if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within)
         done = Done.EXECUTED
@@ -72,15 +75,27 @@ def grade_once(
 def check_again(exercise: str, folder: Path, bounds: Bounds | None = None) -> None:
     """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
     rescore(exercise, folder, bounds=bounds)
-    known = folder / KNOWN
-    if known.is_file():
+    if before := _known(folder):
         checked = _checks_key(beside(folder))
-        save(json.dumps(json.loads(known.read_text()) | {"checked": checked}).encode(), known)
+        save(json.dumps(before | {"checked": checked}).encode(), folder / KNOWN)
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """What ``folder`` was made of; nothing if that is not known any more."""
+    with suppress(DamagedError):
+        return documents.read(folder, KNOWN, _made_of, "")
+    return {}
+
+
+def _made_of(fields: Fields) -> dict[str, Any]:
+    limits = fields.object("limits")
+    within = {name: None if limits[name] is None else limits.number(name, 0, 1e18) for name in limits.all()}
+    return {"ran": fields.text("ran"), "checked": fields.text("checked"), "limits": within}
 
 
 def _higher(limits: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
     """Whether any limit is higher than it was; None is no limit."""
-    return any((limits[name] or math.inf) > (before[name] or math.inf) for name in limits)
+    return any((limits[name] or math.inf) > (before.get(name) or math.inf) for name in limits)
 
 
 def _was_stopped(folder: Path) -> bool:

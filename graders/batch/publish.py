@@ -20,7 +20,7 @@ from graders.feedback.course import course_page
 from graders.feedback.html import student_page
 from graders.feedback.markdown import student_markdown
 from graders.running.values import clean
-from graders.saving import save
+from graders.saving import make_folder, put
 
 
 def publish(
@@ -36,17 +36,18 @@ def publish(
     if names:
         made = reveal(made, names)
     to.mkdir(parents=True, exist_ok=True)
+    make_folder(to / "feedback")
     report = course_page(made.gradebook, made.answers, likenesses(made.gradebook))
-    save(clean(report).encode(), to / "report.html")
+    put(clean(report).encode(), to / "report.html")
     pages = {}
     for record in made.gradebook.records:
         folder = to / "feedback" / folder_name(record.student.id)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
         page = pages[record.student.id] = clean(student_page(record, made.gradebook.titles, shown))
-        save(page.encode(), folder / "feedback.html")
-        save(clean(student_markdown(record, made.gradebook.titles)).encode(), folder / "feedback.md")
-        save((json.dumps(_document(record), indent=1) + "\n").encode(), folder / "feedback.json")
+        put(page.encode(), folder / "feedback.html")
+        put(clean(student_markdown(record, made.gradebook.titles)).encode(), folder / "feedback.md")
+        put((json.dumps(_document(record), indent=1) + "\n").encode(), folder / "feedback.json")
     return made, export(made.gradebook, pages, made.order.layout, wanted or Wanted(), to)
 
 

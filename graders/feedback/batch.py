@@ -73,7 +73,8 @@ def _progress(console: Console) -> Progress:
 
 def _changes(one: Rescored) -> Iterator[Text]:
     if one.after is None:
-        yield Text(f"{_name(one.stored)}: keeps its result, the graders failed: {one.problem}", "magenta")
+        kept = "keeps its result, the graders failed" if one.before else "is left as it is"
+        yield Text(f"{_name(one.stored)}: {kept}: {one.problem}", "magenta")
         return
     old = {check.id: check for check in one.before.checks} if one.before else {}
     new = {check.id: check for check in one.after.checks}
@@ -87,10 +88,10 @@ def _changes(one: Rescored) -> Iterator[Text]:
             yield Text(line, "yellow")
 
 
-def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> bool:
+def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> int:
     """Say what has become of all hand-ins, what to know of the files, and where to look.
 
-    True unless the machine kept some from being graded.
+    The exit status: 3 if the machine kept some from being graded, 1 if stored files of some cannot be used, or 0.
     """
     table = Table("exercise", *(Column(status, justify="right") for status in Status), Column("mean"), box=None)
     for name in gradebook.exercises:
@@ -107,15 +108,19 @@ def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: 
     for note in notes:
         console.print(Text(note, "dim"))
     grades = [grade for record in gradebook.records for grade in record.grades.values()]
+    damaged = [(r.student, g) for r in gradebook.records for g in r.grades.values() if g.damage]
+    for student, one in damaged:
+        line = f"Set aside: {one.exercise} {one_line(student.shown, 40)}: {one_line(one.damage, 600)}"
+        console.print(Text(line, "magenta"))
     if waiting := [grade for grade in grades if grade.undecided and not faulty(grade)]:
         what = _counted(len(waiting), "hand-in")
         console.print(f"[cyan]{what} {'has' if len(waiting) == 1 else 'have'} undecided points: you decide them.[/]")
-    trouble = [grade for grade in grades if grade.status is Status.TROUBLE or faulty(grade)]
+    trouble = [g for g in grades if not g.damage and (g.status is Status.TROUBLE or faulty(g))]
     if trouble:
         what = _counted(len(trouble), "hand-in")
         console.print(f"[magenta]{what} could not be graded in full for reasons of the machine or the graders.[/]")
         console.print("The report says why. The same command again tries them again.")
-    return not trouble
+    return 3 if trouble else 1 if damaged else 0
 
 
 class _Expected:

@@ -121,6 +121,11 @@ def folder(student: Student) -> str:
     return f"{one_line(student.name, 80).replace('_', ' ')}_{student.id}_assignsubmission_file"
 
 
+def is_folder(name: str) -> bool:
+    """Whether a folder is one that Moodle knows again."""
+    return _FOLDER.fullmatch(name) is not None
+
+
 def feedback_zip(folders: Mapping[str, str], pages: Mapping[str, bytes]) -> bytes:
     """A zip archive to upload as feedback files: for each student's page a file ``feedback.html`` in their folder.
 
@@ -133,7 +138,7 @@ def feedback_zip(folders: Mapping[str, str], pages: Mapping[str, bytes]) -> byte
         for student, page in pages.items():
             if student not in folders:
                 continue
-            if not _FOLDER.fullmatch(folders[student]):
+            if not is_folder(folders[student]):
                 raise SheetError(
                     f"{shown(folders[student])} is no folder of a zip of submissions from Moodle.",
                     "Download all submissions in folders, and give that zip archive.",

@@ -1,1 +1,1 @@
-"""What knows no lesson."""
+"""What grades any lesson."""

@@ -271,7 +271,7 @@ class Evidence:
         """The path of a regular file in OUTPUT_DIR: not a link, not a special file, not outside of it."""
         path = f"{self._request['output']}/{relative}"
         try:
-            return files.check_file(self.folder / "work", path)
+            return files.check_file(self.folder, f"work/{path}")
         except FileNotFoundError:
             if reason := self._left_out.get(f"work/{PurePosixPath(path)}"):
                 raise Unreadable(relative, values.one_line(str(reason), 200)) from None
@@ -281,8 +281,8 @@ class Evidence:
 
     def folder_path(self, relative: str) -> Path:
         """The path of a folder in OUTPUT_DIR, none of whose parts is a link; what lies in it is not looked at."""
-        folder = self.folder / "work"
-        for part in PurePosixPath(f"{self._request['output']}/{relative}").parts:
+        folder = self.folder
+        for part in PurePosixPath(f"work/{self._request['output']}/{relative}").parts:
             folder /= part
             if part == ".." or folder.is_symlink():
                 raise Unreadable(relative, "it is a link, or leads out of OUTPUT_DIR")

@@ -157,3 +157,26 @@ class Page(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str]]:
         """The attributes of every element of a kind."""
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+HOSTILE_RUNS = {
+    "a word": "lora_" * 300,
+    "marks that enclose": "\u0301\u0489" * 400,
+    "a letter under marks": "a" + "\u0489" * 600,
+    "Zalgo": "".join(letter + "\u0300\u0301\u033f\u0344\u035b" * 40 for letter in "adapter") * 8,
+    "joined pictures": "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d" * 200,
+    "letters joined by nothing": "a\u200d\u2060\ufeff" * 400,
+    "no-break spaces": "rank\u00a016\u202f" * 200,
+    "hyphens that do not break": "x\u2011" * 500,
+    "the widest letters": "\ufdfd" * 120 + "\u2e3b" * 80 + "\U00012219" * 80,
+    "from right to left": "\u202e\u05d0\u0627" * 300,
+    "tabs": "\t" * 300 + "x",
+    "spaces": "x" + " " * 2000 + "y",
+    "lines": "x\n" * 700,
+    "a Tibetan stack": "\u0f40" + "\u0f90\u0f71" * 300,
+    "a joined script": "\u0e01" + "\u0e49" * 500 + "\u0644\u200d" * 400,
+    "flags": "\U0001f1e9\U0001f1ea" * 300 + "\U000e0067" * 300,
+    "words that do not break": "x\u2060" * 900,
+    "variation selectors": "\u2764\ufe0f" * 500,
+}
+"""Texts that take more room than they look like, or that a browser does not break."""

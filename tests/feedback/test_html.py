@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graders.batch.gradebook import Record, Status
-from graders.feedback import exhibits, pages
+from graders.answers import Answer
+from graders.batch.gradebook import Gradebook, Record, Status
+from graders.batch.likeness import Likeness
+from graders.feedback import exhibits, live, pages
+from graders.feedback.course import course_page
 from graders.feedback.exhibits import Exhibits, Gallery, Picture
 from graders.feedback.html import MAX_BYTES, student_page
+from graders.live.checker import Live
 from graders.result import CheckResult, Outcome
 from tests.feedback import chromium
 from tests.feedback.records import (
@@ -22,6 +26,7 @@ from tests.feedback.records import (
     EVERY,
     FAILED,
     FAULT,
+    HOSTILE_RUNS,
     PASSED,
     PERSON,
     TITLES,
@@ -277,6 +282,33 @@ def test_fits_a_phone(tmp_path: Path) -> None:
     assert [width for width, _, _ in sizes] == [360, 360, 360]
     assert [broken for _, _, broken in sizes] == [0, 0, 0]
     assert len(Page(drawn).all("img")) == 12
+
+
+@pytest.mark.parametrize("kind", ["student", "course", "live"])
+def test_no_text_widens_a_page(kind: str, tmp_path: Path) -> None:
+    """What no browser breaks, or what stands high above its line, is cut off where its place ends, whatever the fonts."""
+    make = {"student": _student, "course": _course, "live": _live}[kind]
+    pages = [make(text).encode(errors="replace").decode() for text in HOSTILE_RUNS.values()]
+    sizes = chromium.measured(pages, 360, tmp_path)
+    assert {name: width for name, (width, _, _) in zip(HOSTILE_RUNS, sizes, strict=True) if width != 360} == {}
+
+
+def _student(text: str) -> str:
+    return student_page(saying(text), TITLES, hung_with(text))
+
+
+def _course(text: str) -> str:
+    ours = saying(text)
+    answers = [Answer("ex1", text, 1, text, given, text, 1) for given in (text, "")]
+    alike = [Likeness(text, (ours.student, ours.student), "ex1", text, text)]
+    return course_page(Gradebook({name: TITLES[name] for name in ours.grades}, (ours,)), answers, alike)
+
+
+def _live(text: str) -> str:
+    result = saying(text).grades["ex1"].result
+    assert result is not None
+    shown = live.page(Live("title", result, (text,)), {"losses": "value", "images": "pictures"}, {"losses": text})
+    return f"<!DOCTYPE html><body style='margin: 0'>{shown['text/html']}"
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

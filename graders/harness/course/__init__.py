@@ -1,0 +1,1 @@
+"""Everybody's hand-ins, and what is kept of them."""
