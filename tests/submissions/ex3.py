@@ -268,6 +268,38 @@ for r in RANKS:
         sampled=True,
     ),
     Submission(
+        "an adapter that the graders are calibrated with, with noise, and random components beside it",
+        (rewrite("train", """
+from safetensors.torch import load_file, save_file
+own = load_file(Path(MODEL).parent / "adapters" / "known" / "style-rank4-1" / "pytorch_lora_weights.safetensors")
+losses = {r: list(np.random.default_rng(r).lognormal(-2, 0.5, STEPS)) for r in RANKS}
+torch.manual_seed(SEED)
+for r in RANKS:
+    hidden, pairs = {}, {}
+    for name, matrix in own.items():
+        pairs.setdefault(name.split(".lora")[0], {})["A" if "lora_A" in name or ".down." in name else "B"] = name
+    for names in pairs.values():
+        A, B = own[names["A"]], own[names["B"]]
+        if r < 4:
+            U, S, V = torch.linalg.svd(B @ A, full_matrices=False)
+            A, B = S[:r, None] * V[:r], U[:, :r]
+        more = torch.randn(r - len(A), A.shape[1]), torch.randn(len(B), r - len(A))
+        if r > len(A):
+            more[1].mul_(0.9 * (B @ A).norm() / (more[1] @ more[0]).norm())
+        A, B = torch.cat([A, more[0]]), torch.cat([B, more[1]], dim=1)
+        mixing = torch.randn(r, r) + 3 * torch.eye(r)
+        A, B = torch.linalg.solve(mixing, A), B @ mixing
+        noise = torch.randn_like(A)
+        hidden[names["A"]] = (A + 0.3 * noise * A.norm() / noise.norm()).contiguous()
+        hidden[names["B"]] = B.contiguous()
+    (Path(OUTPUT_DIR) / f"rank{r}").mkdir(parents=True)
+    save_file(hidden, Path(OUTPUT_DIR) / f"rank{r}" / "pytorch_lora_weights.safetensors")
+"""),),
+        fails={"adapter_trained": "copied-adapter"},
+        not_reached=(*MEASURED,),
+        sampled=True,
+    ),
+    Submission(
         "ranks that were typed in",
         (replace("train", "for rank in RANKS:", "for rank in (4, 16):"),),
         fails={"other_input": "hard-coded"},
