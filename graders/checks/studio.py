@@ -40,13 +40,20 @@ def _bench(model: str, judge: str, device: str, precision: str, style: str, plai
 
 
 @lru_cache(maxsize=1)
-def _own_adapters(painter: Painter, profile: Profile) -> dict[str, Adapter]:
-    """The adapters that come with the exercises, by name."""
+def _own_adapters(painter: Painter, profile: Profile) -> dict[str, tuple[Adapter, copies.Fingerprint | None]]:
+    """The adapters that come with the exercises, by name, with their fingerprints where there are some."""
     root = catalog.ROOT / "adapters"
     folders = {str(path.parent.relative_to(root)): path.parent for path in sorted(root.rglob("*.safetensors"))}
     if not profile.of_fixtures:
         folders = {name: Path(folder) for name, folder in profile.parameters.get("ex4", {}).get("ADAPTERS", {}).items()}
-    return {name: read_adapter(folder, painter.unet) for name, folder in folders.items()}
+    prints = {name: catalog.fingerprint(name) for name in folders} if profile.of_fixtures else {}
+    return {
+        name: (
+            read_adapter(folder, painter.unet),
+            copies.Fingerprint.read(prints[name]) if name in prints and prints[name].is_file() else None,
+        )
+        for name, folder in folders.items()
+    }
 
 
 class Studio:
@@ -97,9 +104,10 @@ class Studio:
     def copied_from(self, adapter: Adapter) -> str | None:
         """The course's own adapter that this one is a copy of, if it is one and that can be told."""
         with suppress(LeftToPerson):
-            bounds = self.thresholds.copied_rank4, self.thresholds.copied_rank16
-            for name, own in _own_adapters(self.painter, self._hand_in.profile).items():
-                if copies.is_copy(own, adapter, *bounds):
+            limits = self.thresholds
+            bounds = copies.Bounds(limits.copied_rank4, limits.copied_rank16, limits.copied_fingerprint)
+            for name, (own, fingerprint) in _own_adapters(self.painter, self._hand_in.profile).items():
+                if copies.is_copy(own, adapter, bounds, fingerprint):
                     return name
         return None
 

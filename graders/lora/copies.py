@@ -2,14 +2,19 @@
 
 A disguise may scale the known adapter's change ΔW, write it down in another basis (B·R, R⁻¹·A), add to it or cut from it. What
 stays is that ΔW, or most of it, lies within the spaces of the hand-in: its rows among those of A, its columns among those of B.
-Adapters that were trained independently, even on the same pictures in the same order, share much less of these spaces.
+Adapters that were trained independently, even on the same pictures in the same order, share much less of these spaces. Noise
+hides the spaces; it does not hide what is particular to ΔW, a fingerprint.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from graders.checks.adapters import Adapter, LoraLayer
@@ -23,15 +28,29 @@ SMALL, LARGE = 4, 16
 """The ranks at which independent trainings were compared."""
 
 
-def is_copy(known: Adapter, adapter: Adapter, small: float, large: float) -> bool:
+@dataclass(frozen=True)
+class Bounds:
+    """What adapters with trainings of their own do not reach.
+
+    ``small`` is the bound of :func:`likeness` for adapters of rank 4 or less, ``large`` for those of more; ``fingerprint``
+    that of :meth:`Fingerprint.likeness`.
+    """
+
+    small: float
+    large: float
+    fingerprint: float
+
+
+def is_copy(known: Adapter, adapter: Adapter, bounds: Bounds, fingerprint: Fingerprint | None = None) -> bool:
     """Whether an adapter is more alike to a known one than trainings of their own ever were.
 
-    ``small`` is the bound for adapters of rank 4 or less, ``large`` for those of more. Of a rank above 16 the best
-    approximation of rank 16 is compared: a space that is nearly everything contains everything.
+    Of a rank above 16 the best approximation of rank 16 is compared: a space that is nearly everything contains everything.
     """
+    if fingerprint and fingerprint.likeness(adapter) > bounds.fingerprint:
+        return True
     if max(adapter.ranks, default=0) > LARGE:
         adapter = factored_again(adapter, LARGE)
-    return likeness(known, adapter) > (small if max(adapter.ranks, default=0) <= SMALL else large)
+    return likeness(known, adapter) > (bounds.small if max(adapter.ranks, default=0) <= SMALL else bounds.large)
 
 
 def containment(known: Adapter, adapter: Adapter) -> float:
@@ -85,3 +104,49 @@ def _by_chance(known: Adapter, adapter: Adapter) -> float:
             out, into = layer.up.flatten(1).shape[0], layer.down.flatten(1).shape[1]
             expected += change * min(1.0, rank / out) * min(1.0, rank / into)
     return expected / whole if whole > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is particular to a known adapter: its change, less the part of it that independent trainings have in common.
+
+    That it came from these random numbers, and from no others, stays in every copy, also under noise that hides the spaces.
+    ``layers`` are matrices [out, in] by module name, which together have length 1.
+    """
+
+    layers: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, known: Adapter, others: Sequence[Adapter]) -> Fingerprint:
+        """The fingerprint of a known adapter, beside ``others`` that were trained independently."""
+        names = list(known.layers)
+        basis, _ = torch.linalg.qr(torch.stack([_flat(other, names) for other in others], dim=1))
+        change = _flat(known, names)
+        rest = change - basis @ (basis.T @ change)
+        parts = (rest / rest.norm()).split([known.layers[name].delta().numel() for name in names])
+        shapes = (known.layers[name].delta().flatten(1).shape for name in names)
+        return cls({name: part.reshape(shape) for name, part, shape in zip(names, parts, shapes, strict=True)})
+
+    def likeness(self, adapter: Adapter) -> float:
+        """Cosine of the angle between the fingerprint and an adapter's change; 0 for one that changes nothing."""
+        dot = square = 0.0
+        for name, layer in adapter.layers.items():
+            delta = layer.delta().flatten(1)
+            square += float(delta.double().square().sum())
+            if name in self.layers and self.layers[name].shape == delta.shape:
+                dot += float((self.layers[name].double() * delta.double()).sum())
+        found = dot / math.sqrt(square) if square > 0 else 0.0
+        return found if math.isfinite(found) else 0.0
+
+    def save(self, path: Path) -> None:
+        """Write it in half precision."""
+        save_file({name: matrix.half().contiguous() for name, matrix in self.layers.items()}, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Fingerprint:
+        """One that was saved."""
+        return cls({name: matrix.float() for name, matrix in load_file(path).items()})
+
+
+def _flat(adapter: Adapter, names: Sequence[str]) -> Tensor:
+    return torch.cat([adapter.layers[name].delta().flatten() for name in names])

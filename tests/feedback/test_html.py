@@ -84,7 +84,7 @@ def test_says_what_the_terminal_says() -> None:
     assert "not checked: Four times the rank" in page
     assert "Not checked, because" in page
     assert "Checks: 3 of 7, 3 points undecided Written answers: awaiting review, up to 4" in page
-    assert "A grader failed at a check. That costs no points" in page
+    assert "Its points are undecided until your instructor has looked" in page
 
 
 def test_penalty_written_points_and_time() -> None:
