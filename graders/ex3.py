@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from graders.again import Again
@@ -410,10 +412,12 @@ def test_pictures_compared(
     """
     prompts = hand_in.parameters["PROMPTS"]
     base = hand_in.picture_list(hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
+    _refuse_repeated(base, "base_images", prompts)
     lora = hand_in.pictures_by_rank("lora_images")
     for rank, part in verdict.each("rank", ranks):
         with part:
             painted = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
+            _refuse_repeated(painted, f"lora_images[{rank}]", prompts)
             if rank in adapters and adapters[rank].up_is_zero:
                 raise NotReached("adapter_trained")
             same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, painted, strict=True))
@@ -443,6 +447,26 @@ def test_pictures_compared(
                     misconception="lora-never-applied",
                 )
             verdict.found(f"rank {rank}: {len(prompts)} pictures, each different from the one without adapter")
+
+
+def _refuse_repeated(pictures: Sequence[np.ndarray], name: str, prompts: Sequence[str]) -> None:
+    """One picture cannot show two prompts, unless it shows nothing: safety checkers of pipelines paint such pictures black."""
+    shown: dict[tuple[tuple[int, ...], bytes], set[str]] = {}
+    for picture, prompt in zip(pictures, prompts, strict=True):
+        shown.setdefault((picture.shape, picture.tobytes()), set()).add(prompt)
+    plain = all((picture == picture[0, 0]).all() for picture in pictures)
+    several = [
+        those
+        for (shape, pixels), those in shown.items()
+        if len(those) > 1 and (plain or pixels != pixels[:3] * shape[0] * shape[1])
+    ]
+    if several:
+        fail(
+            f"`{name}` holds the same picture for {max(map(len, several))} different prompts.",
+            expected="for each prompt the picture that the pipeline paints for it",
+            hint="Does the list get a new picture for each prompt, or one of them several times? Print which prompt each "
+            "picture was painted from.",
+        )
 
 
 @pytest.mark.points(2)

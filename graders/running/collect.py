@@ -29,6 +29,7 @@ import ctypes
 import functools
 import gc
 import hashlib
+import importlib.machinery
 import json
 import math
 import os
@@ -438,16 +439,17 @@ def _has_numbers(unet: Any) -> bool:
 
 
 _UNETS = "diffusers.models.unets.unet_2d_condition"
+_CONFIGS = "peft.tuners.lora.config"
 _FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
 _built: list[dict[str, Any]] = []
 
 
 def watch_lora_configs() -> None:
-    """From the cell after the one that imports peft on, note every LoRA configuration that is made.
+    """From now on, note every LoRA configuration that is made, if PEFT is imported.
 
     A configuration is often gone when its cell ends, and with it the α that an adapter was trained with.
     """
-    wanted = getattr(sys.modules.get("peft"), "LoraConfig", None)
+    wanted = getattr(sys.modules.get(_CONFIGS), "LoraConfig", None)
     if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
         return
     config_class: Any = wanted
@@ -463,7 +465,7 @@ def watch_lora_configs() -> None:
 
 def _lora_configs() -> list[Any]:
     """Rank, alpha and targets of every LoRA configuration that was seen being made or is alive, in that order."""
-    wanted = getattr(sys.modules.get("peft"), "LoraConfig", None)
+    wanted = getattr(sys.modules.get(_CONFIGS), "LoraConfig", None)
     if not isinstance(wanted, type):
         return []
     living = [item for item in gc.get_objects() if issubclass(type(item), wanted)][:MAX_CONFIGS]
@@ -476,7 +478,7 @@ _painted: list[tuple[str, list[float]]] = []
 
 
 def watch_paintings() -> None:
-    """From the cell after the one that imports the pipeline on, note which noise each picture of it starts from.
+    """From now on, note which noise each picture of a pipeline starts from, if the pipeline is imported.
 
     Kept are the SHA-256 of the picture's pixels and the first numbers of its noise.
     """
@@ -519,12 +521,43 @@ def watch() -> None:
     watch_paintings()
 
 
+class Imports:
+    """Finds nothing itself, but has :func:`watch` called as soon as a module that is watched has been imported.
+
+    A cell may import a pipeline and paint with it at once.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """What the other finders know of the module; its loader calls :func:`watch` once, and is then as it was."""
+        if name not in (_CONFIGS, _PIPELINE):
+            return None
+        others = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path) if finder is not self)
+        found = next((spec for find in others if find is not None and (spec := find(name, path, target))), None)
+        with contextlib.suppress(Exception):  # a loader of the notebook's own may be anything
+            self._add_watch(found.loader)
+        return found
+
+    @staticmethod
+    def _add_watch(loader: Any) -> None:
+        load = loader.exec_module
+
+        def load_and_watch(module: Any) -> None:
+            with contextlib.suppress(AttributeError):
+                del loader.exec_module
+            load(module)
+            with contextlib.suppress(Exception):  # the import is the notebook's, and goes on
+                watch()
+
+        loader.exec_module = load_and_watch
+
+
 _collector: Collector
 
 
 def prepare(spec: Mapping[str, str], folder: str) -> None:
     """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path."""
     global _collector
+    sys.meta_path.insert(0, Imports())
     _collector = Collector(spec, folder)
 
 

@@ -186,7 +186,10 @@ with torch.device("meta"): empty = [{one}, {one}]
 
 
 def test_noises_of_pictures(run_cells):
-    """From which noise a pipeline painted a picture is known; not of one that came from several, or from elsewhere."""
+    """From which noise a pipeline painted a picture is known; not of one that came from several, or from elsewhere.
+
+    It makes no difference that one cell imports the pipeline and paints with it.
+    """
     paint = """
 import torch
 from PIL import Image
@@ -199,7 +202,7 @@ pipe.image_processor.postprocess = lambda *given, **options: [Image.new("RGB", (
 images += [paint(0, 1.0), paint(1, 1.0)]
 """
     evidence = run_cells(
-        "from diffusers import StableDiffusionPipeline", paint, hand_in={"images": "pictures"},
+        "from diffusers import StableDiffusionPipeline" + paint, hand_in={"images": "pictures"},
         parameters={"MODEL": str(catalog.TINY_SD)}, readable=[catalog.TINY_SD],
     )  # fmt: skip
     first, stronger, other, red, *black = map(evidence.noise_of, evidence.pictures("images"))

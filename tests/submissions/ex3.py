@@ -126,6 +126,16 @@ WRONG = [
         sampled=True,
     ),
     Submission(
+        "one picture for every prompt",
+        (append("paint", """
+base_images = base_images[:1] * len(PROMPTS)
+lora_images = {rank: images[:1] * len(PROMPTS) for rank, images in lora_images.items()}
+"""),),
+        fails={"pictures_compared": None},
+        may_fail=("rank_table",),
+        pretrained=True,
+    ),
+    Submission(
         "pictures without a generator",
         (replace(
             "paint",
