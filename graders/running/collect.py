@@ -534,7 +534,7 @@ class Imports:
         others = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path) if finder is not self)
         found = next((spec for find in others if find is not None and (spec := find(name, path, target))), None)
         with contextlib.suppress(Exception):  # a loader of the notebook's own may be anything
-            self._add_watch(found.loader)
+            self._add_watch(getattr(found, "loader", None))
         return found
 
     @staticmethod
