@@ -117,8 +117,12 @@ def _worth(sheet: Sheet, column: int, lines: list[int]) -> float:
 
 
 def folder(student: Student) -> str:
-    """What Moodle calls a student's folder; it goes by the number, and other underscores than its own lead it astray."""
-    return f"{one_line(student.name, 80).replace('_', ' ')}_{student.id}_assignsubmission_file"
+    """What Moodle calls a student's folder; it goes by the number, and other underscores than its own lead it astray.
+
+    Some programs take a backslash in an archive for the end of a folder's name, and a colon for that of a drive's.
+    """
+    name = one_line(student.name, 80).translate(dict.fromkeys(map(ord, "_\\:/"), " "))
+    return f"{name}_{student.id}_assignsubmission_file"
 
 
 def is_folder(name: str) -> bool:

@@ -14,7 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from graders.batch.store import Store
-from graders.result import load
+from graders.result import Outcome, load
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
@@ -258,17 +258,15 @@ def test_nothing_is_done_twice(story: Story) -> None:
 def test_rescore(story: Story) -> None:
     """What other graders gave is put right without running a notebook, and it is told whose points changed and why."""
     path = story.batch.folder("101") / "result.json"
-    was = path.read_text()
-    document = json.loads(was)
-    check = next(check for check in document["checks"] if check["max_score"])
-    check["outcome"], check["score"] = "failed", 0.0
-    path.write_text(json.dumps(document))
+    was, result = path.read_text(), load(path)
+    check, *others = result.checks
+    replace(result, checks=(replace(check, outcome=Outcome.FAILED, score=0.0), *others)).save(path)
     before = {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")}
     done = subprocess.run(
         [GRADE, "rescore", story.batch.results], capture_output=True, text=True, env={**os.environ, "COLUMNS": "300"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"ex1 lovelaceada: [\d.]+ to 20: {check['id']} 0 to {check['max_score']:g}", done.stdout)
+    assert re.search(rf"ex1 lovelaceada: [\d.]+ of 20 to 20 of 20: {check.id} 0/(\d+) to \1/\1", done.stdout)
     assert path.read_text() == was
     assert load(path).score == 20
     assert {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")} == before

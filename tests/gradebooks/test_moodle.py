@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graders.batch.gradebook import Student
-from graders.gradebooks.moodle import feedback_zip, merge
+from graders.gradebooks.moodle import feedback_zip, folder, merge
 from graders.gradebooks.sheet import SheetError
 from tests.gradebooks.courses import ADA, BOB, CY, DEE, EVE, HOSTILE, book, course, grade, record
 
@@ -199,3 +199,14 @@ def test_folders_of_another_kind_are_refused(folder: str) -> None:
     """A folder that Moodle would not know, or that leads elsewhere, does not get into the archive."""
     with pytest.raises(SheetError, match="is no folder of a zip of submissions from Moodle"):
         feedback_zip({"1": folder}, {"1": b""})
+
+
+@pytest.mark.parametrize("name", ["..\\..\\x", "C:\\x", "C:x", "a/b", "a_b", "..", "/etc/passwd", "\\\\host\\share"])
+def test_names_are_no_paths(name: str) -> None:
+    """Whatever somebody is called, their page lies in a folder of the archive's own, also for programs that know drives."""
+    student = Student("123", name)
+    archive = zipfile.ZipFile(io.BytesIO(feedback_zip({"123": folder(student)}, {"123": b"page"})))
+    (entry,) = archive.namelist()
+    assert entry.count("/") == 1
+    assert not set(entry) & set("\\:")
+    assert re.fullmatch(r"[^_/]+_123_assignsubmission_file/feedback\.html", entry)
