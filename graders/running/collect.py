@@ -533,8 +533,9 @@ class Imports:
             return None
         others = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path) if finder is not self)
         found = next((spec for find in others if find is not None and (spec := find(name, path, target))), None)
-        with contextlib.suppress(Exception):  # a loader of the notebook's own may be anything
-            self._add_watch(getattr(found, "loader", None))
+        if found is not None:
+            with contextlib.suppress(Exception):  # a loader of the notebook's own may be anything
+                self._add_watch(found.loader)
         return found
 
     @staticmethod

@@ -113,7 +113,12 @@ class ParameterState:
         if self.digest is not None:
             # Not through NumPy, which has no bfloat16
             return hashlib.sha256(ctypes.string_at(theirs.data_ptr(), theirs.nbytes)).hexdigest() == self.digest
-        return torch.equal(self.value.contiguous().view(torch.uint8), theirs.view(torch.uint8))
+        if (self.value.dtype, self.value.shape) != (theirs.dtype, theirs.shape):
+            return False
+        ours, theirs = (
+            tensor.flatten().view(torch.uint8) for tensor in (self.value, theirs)
+        )  # flat: scalars have no bytes
+        return torch.equal(ours, theirs)
 
 
 @dataclass(frozen=True)
@@ -333,7 +338,7 @@ class Evidence:
         parameters = {}
         for key, fields in zip(names, record["parameters"], strict=True):
             trainable, identity = fields["trainable"], fields["identity"]
-            if type(trainable) is not bool or type(identity) is not int:
+            if type(trainable) is not bool or not _is_identity(identity):
                 raise values.Malformed("a malformed record")
             value, gradient, digest = tensors.get(f"value:{key}"), tensors.get(f"gradient:{key}"), None
             if value is None:
@@ -344,7 +349,7 @@ class Evidence:
     def _read_optimizer(self, record: dict[str, Any]) -> OptimizerState:
         identities = tuple(record["parameters"])
         self._budget.spend("elements", len(identities))
-        if any(type(identity) is not int for identity in identities):
+        if not all(map(_is_identity, identities)):
             raise values.Malformed("a malformed record")
         options = values.decode(record["options"], self._budget)
         return OptimizerState(values.one_line(record["class"], 200), identities, options)
@@ -388,6 +393,11 @@ class Evidence:
         if any(isinstance(part, dict) for part in parts):
             raise values.Malformed("a mapping inside a list of pictures")
         return [picture for part in parts for picture in part]
+
+
+def _is_identity(given: Any) -> bool:
+    """Whether it is an address, as identities are: of longer integers, as many as one likes have the same hash."""
+    return type(given) is int and given.bit_length() <= 64
 
 
 def _bytes_of(tensor: Any) -> int:

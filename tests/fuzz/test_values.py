@@ -182,14 +182,21 @@ def test_as_many_colliding_keys_as_there_may_be(budgeted: int) -> None:
 
 
 @linux_only
-@pytest.mark.parametrize("part", [b"[],", b"{},", b"0,"])
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"0,", b'"",', b'"a",', b'",",'])
 def test_many_small_parts(part: bytes) -> None:
     """A record of the largest size that is nothing but brackets takes next to no memory."""
     content = b"[" + part * (15_000_000 // len(part)) + b"0]"
     assert_cheap(lambda: assert_decoded_or_malformed(content))
 
 
+@linux_only
+@pytest.mark.parametrize("tail", [b'"' + b"\\" * 13_000_000, b'"\\' * 6_000_000], ids=["escapes", "quotes"])
+def test_texts_without_an_end(tail: bytes) -> None:
+    """A record of the largest size that never ends its texts is refused after one look at each of its bytes."""
+    assert_cheap(lambda: assert_decoded_or_malformed(b"," * (values.MAX_PARTS + 1) + tail))
+
+
 def test_commas_in_a_text() -> None:
     """A long text is read, whatever is in it."""
-    text = ",[{" * 600_000
+    text = ',[{"\\\\"' * 600_000
     assert values.decode(values.parse(json.dumps([text]).encode())) == [text]
