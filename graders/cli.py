@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,18 +80,24 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
     Fails unless each gets full marks with every set of parameters.
     """
     from graders import grading
+    from graders.engine import CHECK_SECONDS
 
     console = Console(file=sys.stdout)
     failed = False
+    times: list[tuple[float, str]] = []
     for name in EXERCISES:
         notebook = folder / "reference_solutions" / f"{name}.ipynb"
         exercise = grading.module_of(name).EXERCISE
         for other in range(max(1, len(exercise.others))):
             place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
             with own.progress(console, name) as watcher:
+                timed = _Timed(watcher.on_check, name)
+                listening = grading.Watcher(watcher.on_run, timed.on_check)
                 result = grading.grade(
-                    name, notebook, place, own.given((), device), watcher, other, grading.setting(isolation)
+                    name, notebook, place, own.given((), device), listening, other, grading.setting(isolation)
                 )
+                timed.end()
+            times += timed.times
             right = result.exit_status == 0
             failed = failed or not right
             shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""
@@ -97,7 +105,32 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
             console.print(f"{mark} {name}{shown}: {wording.score(result)}", highlight=False)
             if not right:
                 terminal.render(result, console, title=exercise.title)
+    seconds, check = max(times)
+    console.print(
+        f"The slowest check took {seconds:.1f} s: {check}. A check may take {CHECK_SECONDS:.0f} s.", highlight=False
+    )
     sys.exit(1 if failed else 0)
+
+
+class _Timed:
+    """How long each check takes, from when it is announced until the next one is."""
+
+    def __init__(self, on_check: Callable[[str], None], exercise: str) -> None:
+        self.times: list[tuple[float, str]] = []
+        self._tell, self._exercise = on_check, exercise
+        self._running: tuple[float, str] | None = None
+
+    def on_check(self, title: str) -> None:
+        """A check begins."""
+        self.end()
+        self._running = time.monotonic(), title
+        self._tell(title)
+
+    def end(self) -> None:
+        """The check that runs, if one does, has ended."""
+        if self._running:
+            self.times.append((time.monotonic() - self._running[0], f"{self._exercise}, {self._running[1]}"))
+        self._running = None
 
 
 @main.command()
