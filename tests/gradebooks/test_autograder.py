@@ -149,6 +149,19 @@ def test_a_hand_in_without_a_notebook_is_told_so(root: Path, files: dict[str, st
     assert reason in said["output"]
 
 
+@pytest.mark.parametrize("linked", ["a file", "a folder"])
+def test_links_lead_nowhere(root: Path, tmp_path: Path, linked: str) -> None:
+    """A link out of the submission is no notebook, whatever it leads to: here somebody else's, with full marks."""
+    somebody = tmp_path / "somebody"
+    somebody.mkdir()
+    shutil.copy(SOLUTION, somebody)
+    link = root / "submission" / ("ex1.ipynb" if linked == "a file" else "mine")
+    link.symlink_to(somebody / "ex1.ipynb" if linked == "a file" else somebody)
+    said = grade("ex1", root, "none")
+    assert said["score"] == 0
+    assert "There is no notebook." in said["output"]
+
+
 def test_what_it_is_made_of_has_to_be_there(tmp_path: Path, wheel: Path) -> None:
     """Another exercise, another file than a wheel of the graders, or no list of versions is refused with what to do."""
     other = shutil.copy(wheel, tmp_path / "torch-2.13.0-py3-none-any.whl")
