@@ -122,7 +122,7 @@ def test_a_batch_whose_graders_break(tmp_path: Path) -> None:
     (scores,) = (results / "gradebooks" / "gradescope").rglob("*.json")
     assert '"score"' not in scores.read_text()
     report = (results / "report.html").read_text()
-    assert report.index("Undecided: the grader failed") < report.index("What cost points")
+    assert report.index("Undecided, because the grader failed") < report.index("What cost points")
     (page,) = (results / "feedback").rglob("feedback.md")
     assert "undecided" in page.read_text()
 

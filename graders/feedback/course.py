@@ -206,13 +206,13 @@ class _Course:
         )
         every = (
             Concern(
-                "Undecided: the grader failed",
+                "Undecided, because the grader failed",
                 "These points are neither given nor lost. What happened is in grader-faults.log, beside the run. Once the "
-                "grader is mended, `grade rescore` decides them.",
+                "grader is mended, run grade rescore: it decides them.",
                 _grouped(faults),
             ),
             Concern(
-                "Undecided: waiting for you",
+                "Undecided, waiting for you",
                 "These points are neither given nor lost. The check measured, and a person has to say what that is worth.",
                 _grouped(waiting),
             ),

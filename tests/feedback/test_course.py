@@ -100,7 +100,9 @@ def test_what_a_person_has_to_look_at() -> None:
     assert "Not graded, for reasons of the machine: 2 hand-ins" in text
     assert "The disk is full. Ada, ex3 ; Grace, ex3" in text
     assert "The style grows (3 points): The grader itself failed here (KeyError). Emmy, ex3" in text
-    assert text.index("Undecided: the grader failed: 1 hand-in") < text.index("Not graded, for reasons of the machine")
+    assert text.index("Undecided, because the grader failed: 1 hand-in") < text.index(
+        "Not graded, for reasons of the machine"
+    )
     assert "It is a photograph. Alan, ex3" in text
     assert "the newer one was graded. Hedy, ex3" in text
     assert "2 graded, 1 refused, 1 not handed in, 1 exempt, 2 not graded for reasons of the machine" in text
