@@ -19,6 +19,8 @@ from pathlib import Path
 from uuid import uuid4
 
 _CONTROLLERS = ("memory", "pids")
+_TCP_QUEUES = 64 << 20
+"""Bytes; what a notebook sends to itself waits there."""
 _SHARE = "cpu"
 """The controller, where there is one, for which a group counts as much as one process, however many it has."""
 _NAME = re.compile(r"grade-(\d+)-(\d+)-[0-9a-f]+")
@@ -59,7 +61,9 @@ class ControlGroup:
     def end(self) -> None:
         """Kill every process of the group and remove it."""
         for _ in range(100):
-            pids = {int(pid) for text in self._read("cgroup.procs") for pid in text.split()}
+            pids = {int(pid) for text in self._read("cgroup.procs") for pid in text.split()} - {
+                0
+            }  # of another namespace
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -95,6 +99,8 @@ def create(memory: int | None, processes: int) -> ControlGroup:
                 _limit(folders, ("memory.memsw.limit_in_bytes",), memory)
             with contextlib.suppress(NoControlGroup):
                 _limit(folders, ("memory.swap.max",), 0)
+            with contextlib.suppress(NoControlGroup):  # version 1 counts what waits in TCP's queues apart
+                _limit(folders, ("memory.kmem.tcp.limit_in_bytes",), min(memory, _TCP_QUEUES))
     except (OSError, NoControlGroup) as error:
         _remove(folders)
         raise NoControlGroup(f"none can be made in {parents[0]} ({error})") from None

@@ -18,6 +18,9 @@ COUNTED = ("home", "/tmp", "/dev/shm")
 
 def main(descriptor: int, processes: int, file_size: int, argv: list[str]) -> None:
     """Never returns."""
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # Descriptors on their way are counted for all sandboxes of a user together, against this limit of whoever sends
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     with socket.socket(fileno=descriptor) as way_out:
         handed = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (*FOLDERS, *COUNTED)]
         socket.send_fds(way_out, [b"folders"], handed)

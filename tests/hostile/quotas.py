@@ -109,6 +109,9 @@ for family in (socket.AF_INET, socket.AF_INET6):
         attempt(f"datagrams of {family}", lambda: datagrams(family, flags))
     attempt(f"raw {family}", lambda: held.append(socket.socket(family, socket.SOCK_RAW)))
     attempt(f"sctp {family}", lambda: held.append(socket.socket(family, socket.SOCK_SEQPACKET)))
+    for protocol in (132, 262, 2, 17, 255):
+        attempt(f"protocol {protocol}", lambda: held.append(socket.socket(family, socket.SOCK_STREAM, protocol)))
+held.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP))  # what notebooks use still works
 for protocol in range(1, 32):
     attempt(f"netlink {protocol}", lambda: netlink(protocol))
 keep()
@@ -126,6 +129,7 @@ call("inotify, with flags", 294, 0o2000000)
 call("fanotify", 300, 0, 0)
 call("aio", 206, 1, ctypes.byref(context))
 call("secret memory", 447, 0)
+call("the machine's log", 103, 3, ctypes.create_string_buffer(100), 100)
 call("a message queue", 240, b"grade", 0o102, 0o600, None)
 call("messages of System V", 68, 0, 0o1600)
 call("semaphores of System V", 64, 0, 1, 0o1600)
@@ -166,6 +170,11 @@ keep()
 import fcntl, sys
 for path in ("/usr/bin/env", sys.executable, "/grade/request.json", "/proc/self/exe"):
     attempt(f"a lease on {path}", lambda: fcntl.fcntl(os.open(path, os.O_RDONLY), 1024, fcntl.F_RDLCK))
+    import ctypes
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    command = ctypes.c_uint64(1 << 32 | 1024)  # of which the Linux kernel sees the lower half
+    if call(ctypes.c_long(72), ctypes.c_long(os.open(path, os.O_RDONLY)), command, ctypes.c_long(0)) == 0:
+        found.append(f"a lease on {path}, in a wide register")
 attempt("notices of a folder", lambda: fcntl.fcntl(os.open("/usr", os.O_RDONLY), 1026, 1))
 one, other = (os.open("/usr/bin/env", os.O_RDONLY) for _ in range(2))
 fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,6 +24,7 @@ _REFUSED = (
     # Quotas that all programs of the machine share, whoever runs them
     *("inotify_init", "inotify_init1", "fanotify_init", "io_setup", "memfd_secret"),
     *("mq_open", "msgget", "semget", "shmget"),
+    "syslog",  # the machine's log, where everybody may read it
 )
 _UNCOUNTED = ("memfd_create",)
 """Files without a path, whose memory is seen by control groups alone."""
@@ -34,6 +35,10 @@ _NETLINK_ROUTE = 0
 """The one protocol of netlink that asks for the addresses of this machine, as getifaddrs(3) does."""
 _KIND = 0xF
 """The bits of a socket's type that say of which kind it is; the others are flags."""
+_TCP = 6
+"""The one protocol of streams that is left: queues of the others, such as SCTP and MPTCP, are counted nowhere."""
+_INT = 0xFFFFFFFF
+"""What the Linux kernel looks at of an int, whatever stands in the rest of the register."""
 _DNOTIFY, _SETLEASE = 1026, 1024
 _OPEN_FILE_LOCKS = (37, 38)
 """F_OFD_SETLK and F_OFD_SETLKW, which Python has no names for."""
@@ -80,6 +85,9 @@ def _sockets(filtering: Any, seccomp: Any) -> None:
                 seccomp.Arg(0, seccomp.EQ, int(family)),
                 seccomp.Arg(1, seccomp.MASKED_EQ, _KIND, kind),
             )
+        protocols = [seccomp.Arg(2, seccomp.EQ, protocol) for protocol in range(1, _TCP)]
+        for protocol in (*protocols, seccomp.Arg(2, seccomp.GT, _TCP)):
+            filtering.add_rule(refuse, "socket", seccomp.Arg(0, seccomp.EQ, int(family)), protocol)
     netlink = seccomp.Arg(0, seccomp.EQ, int(_LAST_FAMILY))
     filtering.add_rule(refuse, "socket", netlink, seccomp.Arg(2, seccomp.NE, _NETLINK_ROUTE))
 
@@ -90,8 +98,8 @@ def _files(filtering: Any, seccomp: Any) -> None:
     A lock is granted and does nothing: all that a notebook writes to is its own.
     """
     for command in (_SETLEASE, _DNOTIFY):
-        filtering.add_rule(seccomp.ERRNO(errno.EINVAL), "fcntl", seccomp.Arg(1, seccomp.EQ, command))
+        filtering.add_rule(seccomp.ERRNO(errno.EINVAL), "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, _INT, command))
     granted = seccomp.ERRNO(0)
     filtering.add_rule(granted, "flock")
     for command in (fcntl.F_SETLK, fcntl.F_SETLKW, *_OPEN_FILE_LOCKS):
-        filtering.add_rule(granted, "fcntl", seccomp.Arg(1, seccomp.EQ, int(command)))
+        filtering.add_rule(granted, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, _INT, int(command)))
