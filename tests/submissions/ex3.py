@@ -278,7 +278,7 @@ for r in RANKS:
         sampled=True,
     ),
     Submission(
-        "an adapter that the graders are calibrated with, with noise, and random components beside it",
+        "an adapter that the graders are calibrated with, under noise, or in another basis with random components beside it",
         (rewrite("train", """
 from safetensors.torch import load_file, save_file
 own = load_file(Path(MODEL).parent / "adapters" / "known" / "style-rank4-1" / "pytorch_lora_weights.safetensors")
@@ -300,7 +300,7 @@ for r in RANKS:
         mixing = torch.randn(r, r) + 3 * torch.eye(r)
         A, B = torch.linalg.solve(mixing, A), B @ mixing
         noise = torch.randn_like(A)
-        hidden[names["A"]] = (A + 0.3 * noise * A.norm() / noise.norm()).contiguous()
+        hidden[names["A"]] = (A + (0.3 if r <= 4 else 0) * noise * A.norm() / noise.norm()).contiguous()
         hidden[names["B"]] = B.contiguous()
     (Path(OUTPUT_DIR) / f"rank{r}").mkdir(parents=True)
     save_file(hidden, Path(OUTPUT_DIR) / f"rank{r}" / "pytorch_lora_weights.safetensors")
