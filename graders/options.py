@@ -27,7 +27,7 @@ def check_limit() -> Callable[[Any], Any]:
     """`--check-limit`: after how many seconds a check hangs."""
     return click.option(
         "--check-limit",
-        type=click.FloatRange(min=0.1),
+        type=click.FloatRange(min=0.001),
         metavar="SECONDS",
         help="Give up a check that takes longer, as a fault of the grader; otherwise after 15 minutes.",
     )

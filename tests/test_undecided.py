@@ -111,7 +111,7 @@ def test_a_batch_whose_graders_break(tmp_path: Path) -> None:
     (tmp_path / "hand-ins" / "ada").mkdir(parents=True)
     shutil.copy(CHECKOUT / "reference_solutions" / "ex1.ipynb", tmp_path / "hand-ins" / "ada")
     results = tmp_path / "results"
-    batch = grade("batch", "hand-ins", "-o", results, "--check-limit", "0.1", folder=tmp_path)
+    batch = grade("batch", "hand-ins", "-o", results, "--check-limit", "0.001", folder=tmp_path)
     assert batch.returncode == 3, batch.stdout + batch.stderr
     assert "points undecided" in batch.stdout
     (row,) = csv.DictReader((results / "gradebooks" / "gradebook.csv").open(encoding="utf-8-sig"))
@@ -135,7 +135,7 @@ def test_a_batch_whose_graders_break(tmp_path: Path) -> None:
 def test_grading_ones_own(tmp_path: Path) -> None:
     """A student whose grader breaks reads how many points are decided and how many are not, and the exit status is 3."""
     notebook = CHECKOUT / "reference_solutions" / "ex1.ipynb"
-    ran = grade("ex1", notebook, "--check-limit", "0.1", "--json", "result.json", folder=tmp_path)
+    ran = grade("ex1", notebook, "--check-limit", "0.001", "--json", "result.json", folder=tmp_path)
     assert ran.returncode == 3, ran.stdout + ran.stderr
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["undecided"] > 0
