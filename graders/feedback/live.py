@@ -52,7 +52,7 @@ def complaint(error: ExplainedError) -> dict[str, str]:
 
 def _lines(graded: Live, checks: list[CheckResult], unread: Mapping[str, str]) -> Iterator[str]:
     result = graded.result
-    yield f"{result.exercise}  {graded.title}: {wording.score(result)} so far"
+    yield f"{result.exercise}  {graded.title}: {wording.score(result)}{'' if result.undecided else ' points'} so far"
     missing = [name for name, reason in unread.items() if not reason]
     if missing:
         yield from _wrapped(f"Not there yet: {', '.join(missing)}")

@@ -25,6 +25,7 @@ from graders.engine import CheckFailed, LeftToPerson, NotReached, Verdict
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
+from graders.result import CheckResult, Outcome
 from graders.running.evidence import TYPES, Evidence, Missing, TensorFacts
 from graders.running.report import RunError, RunReport
 from graders.running.values import Malformed, decode
@@ -66,13 +67,14 @@ def judge(module: ModuleType, **fixtures: Any) -> None:
             continue
         needs = tuple(need for mark in getattr(check, "pytestmark", ()) if mark.name == "needs" for need in mark.args)
         verdict = outcomes[name.removeprefix("test_")] = Verdict(outcomes, needs)
-        if not all(outcomes[need].any_holds() for need in needs):
-            continue
+        ended = Outcome.FAILED
         try:
-            check(**{key: {**fixtures, "verdict": verdict}[key] for key in wanted})
-            verdict.ended = None if any(verdict.parts.values()) else "passed"
+            if all(outcomes[need].any_holds() for need in needs):
+                check(**{key: {**fixtures, "verdict": verdict}[key] for key in wanted})
+                ended = Outcome.FAILED if any(verdict.parts.values()) else Outcome.PASSED
         except VERDICTS as error:
             assert_said(error)
+        verdict.concluded = CheckResult(name, name, ended, 0, 0)
         for error in verdict.parts.values():
             if error is not None:
                 if not isinstance(error, VERDICTS):
