@@ -18,20 +18,21 @@ from tests.fuzz.strategies import texts
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 words = texts | st.text(st.characters(), max_size=300)
-points = st.floats(0, 1e9)
+points = st.floats(0, 1e6)
 checks = st.builds(
-    CheckResult, words, words, st.sampled_from(Outcome), points, points, words, words, words,
-    st.none() | st.sampled_from(sorted(MISCONCEPTIONS)) | words, words,
+    lambda id, title, outcome, scores, *texts: CheckResult(id, title, outcome, *scores, *texts),
+    words, words, st.sampled_from(Outcome), st.tuples(points, points).map(sorted), words, words, words,
+    st.none() | st.sampled_from(sorted(MISCONCEPTIONS)) | words, words, points,
 )  # fmt: skip
 runs = st.fixed_dictionaries({
     "ended": st.sampled_from(["completed", "cell_error", "timeout", "out_of_memory", "kernel_died"]),
     "cell": st.none() | st.integers(1, 99_999),
     "error": st.none() | st.fixed_dictionaries({"ename": words, "evalue": words, "line": words}),
-    "seconds": st.floats(0, 1e9),
+    "seconds": st.floats(0, 1e9, exclude_max=True),
     "peak_memory_bytes": st.integers(0, 2**63 - 1),
     "device": st.sampled_from(["cpu", "cuda"]),
 })  # fmt: skip
-results = st.builds(Result, words, runs, st.lists(checks, max_size=3).map(tuple))
+results = st.builds(Result, words, runs, st.lists(checks, max_size=3, unique_by=lambda check: check.id).map(tuple))
 
 
 @given(results, words, st.booleans(), st.booleans())
