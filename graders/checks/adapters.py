@@ -105,20 +105,6 @@ class Adapter:
         ]
 
 
-def similarity(first: Adapter, second: Adapter) -> float:
-    """Cosine of the angle between the changes that two adapters make to the weights that both change, from -1 to 1.
-
-    It does not depend on the strength of either, nor on how its rank is written down. 0 where they share no layer.
-    """
-    dot = of_first = of_second = 0.0
-    for name in first.layers.keys() & second.layers.keys():
-        one, two = first.layers[name].delta(), second.layers[name].delta()
-        dot += float((one * two).sum())
-        of_first, of_second = of_first + float(one.square().sum()), of_second + float(two.square().sum())
-    length = math.sqrt(of_first * of_second)
-    return dot / length if length > 0 else 0.0
-
-
 @contextmanager
 def merged(unet: nn.Module, adapters: Iterable[tuple[Adapter, float]]) -> Iterator[nn.Module]:
     """Within the context the weights of ``unet`` are W + Σ weight · scale · B A; after it they are W again, to the bit.

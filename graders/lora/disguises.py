@@ -41,15 +41,8 @@ def permuted(adapter: Adapter, seed: int) -> Adapter:
 
 
 def factored_again(adapter: Adapter, rank: int) -> Adapter:
-    """The change merged, and the best approximation of a rank taken of it: truncated, padded with zeros, or as it was."""
-
-    def factor(layer: LoraLayer) -> tuple[Tensor, Tensor]:
-        delta = layer.delta().flatten(1) / layer.scale
-        left, sizes, right = torch.linalg.svd(delta, full_matrices=False)
-        root = sizes[:rank].sqrt()
-        return root[:, None] * right[:rank], left[:, :rank] * root
-
-    return _each(adapter, factor)
+    """The change merged, and the best approximation of a rank taken of it: truncated, or as it was."""
+    return _each(adapter, lambda layer: _factors(layer.delta() / layer.scale, rank))
 
 
 def padded(adapter: Adapter, rank: int, share: float, seed: int) -> Adapter:
@@ -79,25 +72,18 @@ def noised(adapter: Adapter, share: float, seed: int) -> Adapter:
 
 
 def averaged(adapter: Adapter, other: Adapter, rank: int) -> Adapter:
-    """The mean of two adapters' changes, at a rank."""
-
-    def mean(layer: LoraLayer) -> tuple[Tensor, Tensor]:
-        delta = (layer.delta() + other.layers[layer.name].delta()).flatten(1) / 2
-        left, sizes, right = torch.linalg.svd(delta, full_matrices=False)
-        root = sizes[:rank].sqrt()
-        return root[:, None] * right[:rank], left[:, :rank] * root
-
-    unscaled = replace(adapter, layers={n: replace(layer, alpha=None) for n, layer in adapter.layers.items()})
-    return replace(unscaled, layers={n: _with(unscaled.layers[n], *mean(layer)) for n, layer in adapter.layers.items()})
+    """The mean of two adapters' changes, at a rank, and at the first one's strength."""
+    return _each(
+        adapter, lambda layer: _factors((layer.delta() + other.layers[layer.name].delta()) / (2 * layer.scale), rank)
+    )
 
 
 @dataclass(frozen=True)
 class Disguise:
-    """A copy, how it was made, and the rank that it claims to have been trained at."""
+    """A copy, and how it was made."""
 
     name: str
     adapter: Adapter
-    rank: int
 
 
 def disguises(known: Adapter, other: Adapter, rank: int, seed: int) -> Iterator[Disguise]:
@@ -105,17 +91,24 @@ def disguises(known: Adapter, other: Adapter, rank: int, seed: int) -> Iterator[
     own = known.rank or rank
     at = known if own == rank else factored_again(known, rank) if rank < own else None
     if at is not None:
-        yield Disguise("as it is" if own == rank else "the best of a lower rank", at, rank)
-        yield Disguise("rescaled", rescaled(at, 3.7), rank)
-        yield Disguise("rotated", rotated(at, seed), rank)
-        yield Disguise("permuted", permuted(at, seed), rank)
-        yield Disguise("factored again", factored_again(at, rank), rank)
+        yield Disguise("as it is" if own == rank else "the best of a lower rank", at)
+        yield Disguise("rescaled", rescaled(at, 3.7))
+        yield Disguise("rotated", rotated(at, seed))
+        yield Disguise("permuted", permuted(at, seed))
+        yield Disguise("factored again", factored_again(at, rank))
         for share in (0.3, 0.9, 2.0):
-            yield Disguise(f"noised at {share:g}", noised(at, share, seed), rank)
-        yield Disguise("averaged", averaged(known, other, rank), rank)
+            yield Disguise(f"noised at {share:g}", noised(at, share, seed))
+        yield Disguise("averaged", averaged(known, other, rank))
     if own < rank:
         for share in (0.0, 0.3, 0.9, 2.0):
-            yield Disguise(f"padded at {share:g}", padded(known, rank, share, seed), rank)
+            yield Disguise(f"padded at {share:g}", padded(known, rank, share, seed))
+
+
+def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """A and B of the best approximation of a rank to a change [out, in, ...], both of the same size."""
+    left, sizes, right = torch.linalg.svd(change.flatten(1), full_matrices=False)
+    root = sizes[:rank].sqrt()
+    return root[:, None] * right[:rank], left[:, :rank] * root
 
 
 def _each(adapter: Adapter, change: Callable[[LoraLayer], tuple[Tensor, Tensor]]) -> Adapter:

@@ -115,10 +115,8 @@ class ParameterState:
             return hashlib.sha256(ctypes.string_at(theirs.data_ptr(), theirs.nbytes)).hexdigest() == self.digest
         if (self.value.dtype, self.value.shape) != (theirs.dtype, theirs.shape):
             return False
-        ours, theirs = (
-            tensor.flatten().view(torch.uint8) for tensor in (self.value, theirs)
-        )  # flat: scalars have no bytes
-        return torch.equal(ours, theirs)
+        # Flat, for the bytes of a tensor without dimensions cannot be viewed
+        return torch.equal(self.value.flatten().view(torch.uint8), theirs.flatten().view(torch.uint8))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import nn
 
 from graders.checks import adapter_files
 from graders.checks.adapter_files import AdapterError, read_adapter
-from graders.checks.adapters import similarity
 from graders.checks.layers import Kind
+from graders.lora.copies import likeness
 from tests.fuzz.strategies import (
     ROOT,
     assert_cheap,
@@ -157,7 +157,7 @@ def assert_read_or_explained(path: Path, unet: nn.Module) -> None:
         assert layer.alpha is None or abs(layer.alpha) < float("inf")
         assert isinstance(layer.kind, Kind)
     assert all(name.isprintable() for name in adapter.non_finite())
-    (adapter.rank, adapter.parameters, adapter.up_is_zero, similarity(adapter, adapter))
+    (adapter.rank, adapter.parameters, adapter.up_is_zero, likeness(adapter, adapter))
 
 
 MANY_SIDES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -14,7 +15,7 @@ from graders.checks.architecture import empty_unet
 from graders.fixtures import catalog
 from graders.fixtures.independence import COPIED
 from graders.lora.copies import Bounds, Fingerprint, containment, is_copy, likeness
-from graders.lora.disguises import averaged, disguises, factored_again, padded
+from graders.lora.disguises import averaged, disguises, factored_again, padded, rescaled
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,38 @@ def test_containment_is_a_share_of_the_change() -> None:
     assert containment(whole, whole) == pytest.approx(1)
     assert containment(whole, half) == pytest.approx(sizes[0] / sum(sizes))
     assert containment(half, whole) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 7.0])
+def test_a_copy_at_any_strength(scale: float) -> None:
+    """An adapter is wholly like itself, however strong either copy is."""
+    own = adapter((24, 32, 4), (24, 32, 4))
+    assert likeness(own, rescaled(own, scale)) == pytest.approx(1)
+    stronger = {name: replace(layer, up=scale * layer.up) for name, layer in own.layers.items()}
+    assert likeness(own, Adapter(stronger, "diffusers")) == pytest.approx(1)
+
+
+def test_a_copy_with_another_rank() -> None:
+    """Padding the rank with zeros hides nothing."""
+    own = adapter((24, 32, 4), (24, 32, 4))
+    assert containment(own, padded(own, 16, 0.0, seed=1)) == pytest.approx(1)
+    assert likeness(own, padded(own, 16, 0.0, seed=1)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_part_of_a_copy(name: str, known: dict[str, Adapter]) -> None:
+    """Leaving layers out hides nothing, either."""
+    kept = dict(list(known[name].layers.items())[::3])
+    assert copied(name, known, Adapter(kept, "diffusers"))
+
+
+def test_strangers() -> None:
+    """Independent adapters are far from it, and those without a layer in common have nothing to compare."""
+    own = adapter((24, 32, 4), (24, 32, 4))
+    assert abs(likeness(own, adapter((24, 32, 4), (24, 32, 4), seed=1))) < 0.2
+    assert likeness(own, Adapter({"c": own.layers["l0"]}, "diffusers")) == 0
+    nothing = {name: replace(layer, up=0.0 * layer.up) for name, layer in own.layers.items()}
+    assert likeness(own, Adapter(nothing, "diffusers")) == 0
 
 
 def test_chance_is_taken_off() -> None:
