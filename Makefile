@@ -22,7 +22,7 @@ demo: $(BIN)/grade
 	$(BIN)/grade ex3 reference_solutions/ex3.ipynb --verbose
 
 test: $(BIN)/grade
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 fuzz: $(BIN)/grade
 	HYPOTHESIS_PROFILE=campaign FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
@@ -40,6 +40,7 @@ release: $(BIN)/grade
 
 wheel: $(BIN)/grade
 	$(BIN)/python -m build --wheel
+	$(BIN)/python -m build --wheel --outdir dist fixtures
 
 clean:
 	rm -rf $(VENV) .grade dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -68,7 +68,7 @@ class LeftToPerson(Exception):
 class LeftToInstructor(LeftToPerson):
     """What decides is not on the student's machine: the instructor's run does, and here there are no points to be had."""
 
-    def __init__(self, because: str = "Your instructor's run decides this.") -> None:
+    def __init__(self, because: str) -> None:
         super().__init__(because)
 
 
@@ -99,6 +99,7 @@ class Verdict:
     seen: list[str] = field(default_factory=list)
     measured: dict[str, measured.Table] = field(default_factory=dict)
     shares: tuple[float, float] | None = None
+    rehearsal: str = ""
     concluded: CheckResult | None = None
 
     def found(self, text: str) -> None:
@@ -113,6 +114,10 @@ class Verdict:
     def earn(self, earned: float, undecided: float) -> None:
         """Say which shares of the points are earned and undecided, from 0 to 1, whether the check passes or fails."""
         self.shares = earned, undecided
+
+    def rehearse(self, because: str) -> None:
+        """Say why whatever the check finds here earns and costs no points."""
+        self.rehearsal = because
 
     @property
     def result(self) -> CheckResult:
@@ -244,7 +249,9 @@ class _Plugin:
         said += [(name, f"Not decided yet, because “{e.title}” is not.") for name, e in waiting.items()]
         said += [(name, f"The grader itself failed here ({_broken(e)}).") for name, e in faults.items()]
         found = [f"{name}: {text}" if name else text for name, text in said] or verdict.seen
-        found += [because for because in dict.fromkeys(e.because for e in left.values()) if because]
+        found += [
+            because for because in dict.fromkeys([e.because for e in left.values()] + [verdict.rehearsal]) if because
+        ]
         texts: dict[str, Any] = {"found": "\n".join(found), "measured": verdict.measured}
         if failures:
             first = next(iter(failures.values()))
@@ -257,9 +264,11 @@ class _Plugin:
         elif blocked:
             outcome = Outcome.NOT_REACHED
         else:
-            outcome = Outcome.AWAITING_REVIEW if left or waiting else Outcome.PASSED
+            outcome = Outcome.AWAITING_REVIEW if left or waiting or verdict.rehearsal else Outcome.PASSED
         elsewhere = sum(isinstance(e, LeftToInstructor) for e in left.values()) / len(parts)
         undecided = (len(left) + len(waiting) + len(faults)) / len(parts) - elsewhere
+        if verdict.rehearsal:
+            elsewhere, undecided = 1.0, 0.0
         earned = 1 - len(ended) / len(parts)
         if verdict.shares and not left and not faults:
             earned, undecided = verdict.shares

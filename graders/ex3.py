@@ -237,6 +237,7 @@ def test_adapter_trained(adapters: Adapters, studio: Studio, ranks: list[int], v
                     misconception="copied-adapter",
                 )
             verdict.found(f"rank {rank}: every number is finite and B has moved")
+            studio.leave_copies()
 
 
 @pytest.mark.points(2)
@@ -286,6 +287,7 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
     This is the training objective itself, on pictures that no one trained on, with the same noise and timesteps for
     base and adapter. An adapter that learned the style, and not just forty pictures, must be better here.
     """
+    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             gain = studio.denoising_gain(adapters[rank])
@@ -315,6 +317,7 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     The grader paints prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
     model how much nearer they come to real pictures of the style: 0 % is the base model, 100 % a real picture.
     """
+    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             shift = studio.style_shift(adapters[rank])
@@ -342,6 +345,7 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     Fine-tuning is a refinement: a style adapter should change how things are painted, not what. When subjects and
     colours get lost, the adapter has overwritten what the base model knew.
     """
+    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             kept = studio.prompt_kept(adapters[rank])
@@ -368,6 +372,7 @@ def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], ver
     With a few dozen pictures, copying is a greater danger than learning too little. The grader compares how well the
     adapter knows the pictures it was trained on with how well it knows others in the style.
     """
+    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             memory = studio.memorisation(adapters[rank])

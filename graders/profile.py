@@ -36,6 +36,11 @@ class Profile:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     @property
+    def for_practice(self) -> bool:
+        """Whether the pictures that decide are missing on this machine, and others stand in for them."""
+        return not catalog.INSTRUCTORS and self.held_out == STANDARD.held_out
+
+    @property
     def of_fixtures(self) -> bool:
         """Whether models, judge and adapters are those of the fixtures, whatever else is not."""
         own = "ADAPTERS" in self.parameters.get("ex4", {})
@@ -47,11 +52,12 @@ class Profile:
             save((json.dumps(asdict(self), indent=1) + "\n").encode(), folder / FILE)
 
 
+_MEASURED_ON = "held-out" if catalog.INSTRUCTORS else "practice"
 STANDARD = Profile(
     model=str(catalog.TINY_SD),
     judge=str(catalog.JUDGE),
-    held_out=str(catalog.dataset("watercolor/held-out")),
-    plain=str(catalog.dataset("plain/held-out")),
+    held_out=str(catalog.dataset(f"watercolor/{_MEASURED_ON}")),
+    plain=str(catalog.dataset(f"plain/{_MEASURED_ON}")),
     thresholds=str(catalog.ROOT / "thresholds.json"),
 )
 """The fixtures."""

@@ -109,10 +109,11 @@ class Result:
 
     @property
     def exit_status(self) -> int:
-        """0 full marks (written answers aside), 1 points were lost, 3 a grader fault."""
+        """0 full marks (written answers aside), 1 points were lost, or will be, 3 a grader fault."""
         if self.faulty:
             return 3
-        return 0 if self.score == self.max_score else 1
+        failed = any(check.outcome is Outcome.FAILED for check in self.checks)
+        return 1 if failed or self.score != self.max_score else 0
 
     @property
     def id(self) -> str:

@@ -31,7 +31,7 @@ def test_small(number, verdict):
         value = number[name]
         with part:
             if value in (7, 8):
-                raise LeftToPerson("A lucky number?") if value == 7 else LeftToInstructor()
+                raise LeftToPerson("A lucky number?") if value == 7 else LeftToInstructor("Elsewhere.")
             if value > 10:
                 fail(f"{value} is large", expected="a small one", hint="take less", misconception="too-large")
             verdict.found(f"{name} is {value}")

@@ -178,12 +178,14 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
     """
     from graders.batch.store import Store
     from graders.batch.workers import crew
+    from graders.checks import thresholds
     from graders.feedback import batch as feedback
     from graders.grading import setting
+    from graders.profile import STANDARD
 
     console = Console(file=sys.stdout)
     store = Store(results)
-    store.order()
+    thresholds.ensure_decides(STANDARD, store.order().rules.exercises)
     with _at_work(store, console):
         feedback.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
         _publish(store, references, console)
@@ -230,7 +232,12 @@ def _at_work(store: Store, console: Console) -> Iterator[None]:
 @click.command()
 @click.argument("exercise", type=click.Choice(EXERCISES))
 @click.argument("archive", type=_file)
-@click.option("--wheel", required=True, type=_file, help="The graders, as made by `make wheel` in a checkout.")
+@click.option(
+    "--wheel",
+    required=True,
+    type=_file,
+    help="The graders, made by `make wheel` in a checkout; the instructors' package lies beside it.",
+)
 @click.option(
     "--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install."
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,10 @@ class Composition:
         prompts: tuple[str, ...],
         seed: int,
         settings: Settings,
+        spared: str = "",
     ) -> None:
-        """``adapters`` are the folders of the style's and the subject's adapter."""
-        self._model, self._device, self._folders = model, device, adapters
+        """``adapters`` are the folders of the style's and the subject's adapter; the block ``spared`` is without them."""
+        self._model, self._device, self._folders, self._spared = model, device, adapters, spared
         self.prompts, self.seed, self.settings = prompts, seed, settings
         self._painted: dict[tuple[Weights, Settings, int, Noise], np.ndarray] = {}
 
@@ -64,8 +65,23 @@ class Composition:
     @cached_property
     def adapters(self) -> tuple[Adapter, Adapter]:
         """The style's and the subject's adapter."""
-        style, subject = (read_adapter(Path(folder), self.painter.unet) for folder in self._folders)
+        style, subject = (self._outside(read_adapter(Path(folder), self.painter.unet)) for folder in self._folders)
         return style, subject
+
+    def _outside(self, adapter: Adapter) -> Adapter:
+        layers = {name: layer for name, layer in adapter.layers.items() if _block(name) != self._spared}
+        return replace(adapter, layers=layers)
+
+    @cached_property
+    def sparing(self) -> dict[str, Composition]:
+        """The compositions of somebody who forgot one of the U-Net's blocks, by its name."""
+        blocks = dict.fromkeys(_block(name) for adapter in self.adapters for name in adapter.layers)
+        return {
+            block: Composition(
+                self._model, self._device, self._folders, self.prompts, self.seed, self.settings, spared=block
+            )
+            for block in blocks
+        }
 
     @property
     def scales(self) -> Weights:
@@ -107,6 +123,12 @@ class Composition:
         weight = self.painter.unet.get_submodule(name).get_parameter("weight").detach().cpu()
         style, subject = self.adapters
         return weight, style.layers[name], subject.layers[name]
+
+
+def _block(layer: str) -> str:
+    """The block in which a layer stands, for example "mid_block" or "up_blocks.2"."""
+    first, second, *_ = layer.split(".")
+    return f"{first}.{second}" if second.isdigit() else first
 
 
 @lru_cache(maxsize=1)

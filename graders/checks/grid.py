@@ -190,7 +190,13 @@ class Grid:
         return measure(axis, composed.prompts, pictures, anchors, scales)
 
     def _explain(self, cell: Cell) -> Explanation | None:
-        return self._mistake(cell) or self._drift(cell) or self._defaults(cell) or self._misplaced(cell)
+        return (
+            self._mistake(cell)
+            or self._drift(cell)
+            or self._forgotten(cell)
+            or self._defaults(cell)
+            or self._misplaced(cell)
+        )
 
     def _mistake(self, cell: Cell) -> Explanation | None:
         """Other weights, by one of the mistakes that are known."""
@@ -212,6 +218,19 @@ class Grid:
             "When you make one generator for several pictures, or count its seed on, what does the next one start from?",
             "seed-changed",
         )
+
+    def _forgotten(self, cell: Cell) -> Explanation | None:
+        """The adapters everywhere but in one block."""
+        i = self._telling(cell)
+        for block, composed in self.composition.sparing.items():
+            if self._alike(self.pictures(cell)[i], composed.picture(cell, i, self.start.noises[i])):
+                return Explanation(
+                    f"those of these weights without what the adapters do in {block}",
+                    "Which layers does your way of setting the weights reach? Compare them with the names in the adapters' "
+                    "files.",
+                    "mid-block-missing" if block == "mid_block" else None,
+                )
+        return None
 
     def _defaults(self, cell: Cell) -> Explanation | None:
         """The pipeline's own number of steps or guidance scale."""

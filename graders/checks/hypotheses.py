@@ -47,7 +47,7 @@ _HINTS = {
 def hypotheses(grid: Sequence[Weights], scales: Weights) -> list[Hypothesis]:
     """The mistakes that are known, the more specific first; ``scales`` are the adapters' own α/r.
 
-    Where α/r is 2, leaving it out looks exactly like taking the mean of two changes; the former comes first.
+    Where both α/r are 2, leaving it out looks exactly like taking the mean of two changes; the former comes first.
     """
 
     def each(slug: str, weights: Callable[[float, float], Weights]) -> Hypothesis:

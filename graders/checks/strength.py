@@ -46,7 +46,7 @@ def of_fixtures(device: str) -> Scales:
         rows = zip(pictures.images, pictures.rows, strict=True)
         return judge.see([image for image, row in rows if subject in (None, row["subject"])])
 
-    style = StyleScale(see("watercolor/held-out"), see("plain/held-out"))
+    style = StyleScale(see("pixel/reference"), see("plain/reference"))
     return Scales(judge, style, StyleScale(see("subject/train"), see("plain/train", "cat")))
 
 

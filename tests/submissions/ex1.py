@@ -175,7 +175,6 @@ WRONG = [
         "keys and values as wide as queries",
         (counting("rank * 2 * layer.out_features"),),
         fails={"lora_param_counts": "square-key-value"},
-        sampled=True,
     ),
     Submission(
         "biases, which A and B do not have",
@@ -238,7 +237,6 @@ lora_fraction = {4: float("nan"), 16: True}
     Submission(
         "per cent, rounded", (replace("compare", DIVIDE, f"round(100 * {DIVIDE}, 2)"),),
         fails={"lora_fraction": "percent-not-fraction"},
-        sampled=True,
     ),
     Submission(
         "upside down", (replace("compare", DIVIDE, "unet_param_count / count"),), fails={"lora_fraction": None}
@@ -426,7 +424,6 @@ unet_param_count = float(sum(t.numel() for t in inspector.net.state_dict().value
 lora_fraction = {r: round(n / unet_param_count, 6) for r, n in lora_param_counts.items()}
 """),
         ),
-        sampled=True,
     ),
     Submission(
         "from accelerate's empty weights; the text's width decides; further ranks; a mapping from name to layer",
@@ -497,7 +494,6 @@ for name in cross_attention_layers:
             append("imports", "%load_ext graders\n!{__import__('sys').executable.replace('python', 'grade')} ex1"),
             append("compare", "%grade ex1\n!{__import__('sys').executable.replace('python', 'grade')} all"),
         ),
-        sampled=True,
     ),
     Submission(
         "with weights, though random ones, and the same answers",

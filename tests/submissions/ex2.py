@@ -117,7 +117,6 @@ FORWARD = [
         "one timestep too far",
         (replace("forward", "alphas_cumprod[TIMESTEP]", "alphas_cumprod[TIMESTEP + 1]"),),
         fails={"forward_process": "forward-process-wrong"},
-        sampled=True,
     ),
     Submission(
         "α of one step in place of ᾱ",
@@ -148,7 +147,6 @@ FORWARD = [
         "a picture typed in",
         (replace("latent", "Image.open(IMAGE)", 'Image.open(IMAGE.rpartition("watercolor")[0] + "watercolor/train/004.png")'),),
         fails={"other_input": "hard-coded"},
-        sampled=True,
     ),
 ]  # fmt: skip
 
@@ -221,7 +219,6 @@ ADAPTERS = [
         "LoRA on self-attention as well",
         (target('["to_q", "to_k", "to_v", "to_out.0"]'),),
         fails={"lora_layers": "self-attention-targeted"},
-        sampled=True,
     ),
     Submission(
         "LoRA where a language model has it: self-attention's queries and values",
@@ -644,7 +641,6 @@ RIGHT = [
             replace("step", LOSS, "((noise_pred - noise) ** 2).mean()"),
             look("z_0, noise, z_t = z_0.numpy(), noise.numpy(), z_t.numpy()"),
         ),
-        sampled=True,
     ),
     Submission(
         "LoRA inside the layers, A and B the other way round and under names of their own, RMSprop",
@@ -673,7 +669,6 @@ RIGHT = [
             append("caption", "text_embeddings = text_embeddings.bfloat16()"),
             replace("adapter", 'subfolder="unet")', 'subfolder="unet", torch_dtype=torch.bfloat16)'),
         ),
-        sampled=True,
     ),
     Submission(
         "a U-Net in float16 under an adapter in float32, the prediction converted",

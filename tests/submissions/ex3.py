@@ -50,7 +50,6 @@ WRONG = [
         (replace("train", "range(STEPS)", "range(0)"), append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
         fails={"adapter_trained": "untrained", "losses_recorded": "table-does-not-match"},
         not_reached=(*MEASURED, "pictures_compared"),
-        sampled=True,
     ),
     Submission(
         "ten steps only",
@@ -257,10 +256,10 @@ for rank in RANKS:
         pretrained=True,
     ),
     Submission(
-        "the course's own style adapter, padded or cut to each rank, under made-up losses",
+        "an adapter that the graders are calibrated with, padded or cut to each rank, under made-up losses",
         (rewrite("train", """
 from safetensors.torch import load_file, save_file
-own = load_file(Path(MODEL).parent / "adapters" / "style" / "pytorch_lora_weights.safetensors")
+own = load_file(Path(MODEL).parent / "adapters" / "known" / "style-rank4-2" / "pytorch_lora_weights.safetensors")
 losses = {r: list(np.random.default_rng(r).lognormal(-2, 0.5, STEPS)) for r in RANKS}
 for r in RANKS:
     resized = {}
@@ -408,7 +407,6 @@ RIGHT = [
             append("imports", "import sys, warnings\nfrom tqdm import tqdm\nwarnings.warn('!')\nprint('!', file=sys.stderr)"),
             rewrite("paint", IN_MEMORY),
         ),
-        sampled=True,
     ),
     Submission(
         "get_peft_model, a PEFT folder, full layer names, numpy pictures, a DataFrame",
@@ -437,7 +435,6 @@ RIGHT = [
                     "style_similarity(lora_images[rank],", "style_similarity((lora_images[rank] * 255).astype('uint8'),"),
             append("table", "rank_table = pd.DataFrame(rank_table)"),
         ),
-        sampled=True,
     ),
     Submission(
         "keys and values only, α left out because it equals the rank, kohya's names, Adam, float tensors as pictures",

@@ -66,7 +66,6 @@ WRONG = [
         "weights swapped",
         (replace("paint", "[style, subject])", "[subject, style])"),),
         fails=pictures("alone", "blends", named="weights-swapped"),
-        sampled=True,
     ),
     Submission(
         "the weights are never passed on",
@@ -103,6 +102,13 @@ WRONG = [
             "combined_weight": "alpha-over-rank-missing"},
         may_fail=("strength",),
     ),
+    Submission(
+        "a weight for each kind of block, and none for the mid block",
+        (replace("paint", "[style, subject])", '[{"unet": {"down": w, "mid": 0.0, "up": w}} for w in (style, subject)])'),),
+        fails={"blends": "mid-block-missing"},
+        may_fail=("alone", "strength", "other_input"),
+        sampled=True,
+    ),
     # --- merging ---
     Submission(
         "fuse_lora for every cell and never unfuse_lora",
@@ -126,7 +132,6 @@ WRONG = [
                  GENERATOR, "generator=generator,"),),
         fails=dict.fromkeys((*PICTURES, "same_noise"), "seed-changed"),
         may_fail=("strength",),
-        sampled=True,
     ),
     Submission(
         "a new seed for every picture",
@@ -344,7 +349,6 @@ pipe.set_adapters({NAMES}
 pipe.fuse_lora()
 combined_weight = pipe.unet.get_submodule(LAYER).base_layer.weight
 """)),
-        sampled=True,
     ),
     Submission(
         "a fresh pipeline for each cell, with only the adapters that it needs; integer keys; a float64 array",
@@ -389,7 +393,6 @@ originals = {name: weight.clone() for name, weight in pipe.unet.state_dict().ite
 """), rewrite("weight", """
 combined_weight = originals[f"{LAYER}.weight"] + 0.4 * deltas["subject", LAYER] + 0.7 * deltas["style", LAYER]
 """)),
-        sampled=True,
     ),
     Submission(
         "all prompts in one call with a generator each; tensors; disabled for the base; 8 bits rounded down",
