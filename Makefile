@@ -10,7 +10,7 @@ EXAMPLES ?= 2000
 HAND_INS ?= 300
 KILLS ?= 10
 
-.PHONY: demo test fuzz bench lint release wheel clean
+.PHONY: demo test campaign fuzz bench lint release wheel clean
 
 # A CPU build of torch has a "+cpu" version; where the package index has none, the constraint takes its plain build.
 $(BIN)/grade: pyproject.toml constraints.txt
@@ -22,7 +22,12 @@ demo: $(BIN)/grade
 	$(BIN)/grade ex3 reference_solutions/ex3.ipynb --verbose
 
 test: $(BIN)/grade
-	$(BIN)/python -m pytest tests --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest tests -m "not campaign" --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+campaign: $(BIN)/grade
+	$(BIN)/python -m pytest tests -m campaign
+	$(BIN)/grade zoo --output .grade/zoo
+	$(BIN)/grade fixtures verify
 
 fuzz: $(BIN)/grade
 	HYPOTHESIS_PROFILE=campaign FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz

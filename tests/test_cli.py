@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 GRADE = Path(sys.executable).with_name("grade")
 REPOSITORY = Path(__file__).parents[1]
 
 
 def grade(*arguments: str | Path, folder: Path) -> tuple[int, str]:
-    done = subprocess.run([GRADE, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [GRADE, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 GRADE = Path(sys.executable).with_name("grade")
 SOLUTION = Path(__file__).parents[1] / "reference_solutions" / "ex1.ipynb"
 
@@ -44,7 +46,7 @@ def grade(*arguments: str, folder: Path, **environment: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -90,7 +92,7 @@ def test_watched(notebook: Path) -> None:
     reader.start()
 
     def wait(times: int) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while sum("to be saved" in line for line in told) < times:
             assert time.monotonic() < deadline, "".join(told)
             time.sleep(0.2)
@@ -104,10 +106,10 @@ def test_watched(notebook: Path) -> None:
         notebook.write_text(SOLUTION.read_text())
         wait(4)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     finally:
         process.kill()
-    reader.join(timeout=10)
+    reader.join(timeout=PATIENCE)
     scores = re.findall(r"Score: (\S+) of", "".join(told))
     assert scores == ["2", "0", "2"]
 
@@ -127,7 +129,7 @@ def test_progress_and_colours_in_a_terminal(notebook: Path, no_colour: bool) -> 
             break
     os.close(ours)
     text = said.decode()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     assert re.search(r"cell \d of \d", text)
     assert "checking: " in text
     assert ("\x1b[32m" in text) is not no_colour

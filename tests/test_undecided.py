@@ -22,6 +22,7 @@ from graders.grading import module_of
 from graders.result import CheckResult, Outcome
 from graders.running.evidence import Evidence
 from tests.feedback.records import save_run
+from tests.patience import PATIENCE
 
 CHECKOUT = Path(__file__).parents[1]
 GRADE = Path(sys.executable).with_name("grade")
@@ -105,7 +106,7 @@ def test_every_check_is_tried(hand_ins: dict[str, HandIn]) -> None:
 def grade(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "200"}
     command = [GRADE, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=800)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")

@@ -23,14 +23,11 @@ import pytest
 
 from graders.batch.store import Store
 from graders.result import Outcome, load
+from tests.patience import PATIENCE
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
-    pytest.mark.timeout(1200),
-]
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 CHECKOUT = Path(__file__).parents[2]
 GRADE = Path(sys.executable).with_name("grade")
-PATIENCE = 300.0
 ROSTER = """id,name,exempt
 101,"Lovelace, Ada",
 102,"=HYPERLINK(""http://x"")",

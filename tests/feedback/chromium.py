@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import server
+from tests.patience import PATIENCE
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -38,7 +39,7 @@ def opened(page: str, folder: Path) -> str:
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
     return done.stdout.decode()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from graders.gradebooks.autograder import ROOT, AutograderError, grade, pack
+from tests.patience import PATIENCE
 
 HERE = Path(__file__).parents[2]
 SOLUTION = HERE / "reference_solutions" / "ex1.ipynb"
@@ -42,7 +43,7 @@ def root(tmp_path: Path, wheel: Path) -> Path:
 
 def run(root: Path, program: str = "run_autograder", **environment: str) -> subprocess.CompletedProcess[str]:
     known = os.environ | {ROOT: str(root)} | environment
-    return subprocess.run([root / program], cwd=root, env=known, capture_output=True, text=True, timeout=600)
+    return subprocess.run([root / program], cwd=root, env=known, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def read(root: Path) -> dict[str, Any]:

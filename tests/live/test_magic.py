@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
 from graders.fixtures import catalog
+from tests.patience import PATIENCE
 
 CHECKOUT = Path(__file__).parents[2]
 LOAD = "%load_ext graders"
@@ -33,7 +34,7 @@ def cells_of(exercise: str, count: int | None = None) -> list[str]:
 def shown(*sources: str, folder: Path = CHECKOUT / "reference_solutions") -> NotebookNode:
     """What stands below the last of the cells, after all were run in one kernel."""
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=PATIENCE, resources={"metadata": {"path": str(folder)}})
     client.execute()
     (output,) = [output for output in notebook.cells[-1].outputs if output.output_type != "stream"]
     return output.data
@@ -131,13 +132,13 @@ def test_interrupted_and_asked_again(kernel: KernelManager) -> None:
     """An interrupt ends the checking and nothing else; when the kernel ends, no process is left."""
     client = kernel.blocking_client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=PATIENCE)
     setup = "\n".join(cells_of("ex2", 4)).replace("../fixtures", str(catalog.ROOT))
-    assert client.execute_interactive(f"{LOAD}\n{setup}", timeout=120, output_hook=lambda _: None)
+    assert client.execute_interactive(f"{LOAD}\n{setup}", timeout=PATIENCE, output_hook=lambda _: None)
     interrupted = client.execute("%grade ex2")
     time.sleep(1.0)
     kernel.interrupt_kernel()
-    while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != interrupted:
+    while (reply := client.get_shell_msg(timeout=PATIENCE))["parent_header"]["msg_id"] != interrupted:
         pass
     assert reply["content"]["ename"] == "KeyboardInterrupt"
     told: list[str] = []
@@ -145,13 +146,13 @@ def test_interrupted_and_asked_again(kernel: KernelManager) -> None:
     def hear(message: dict) -> None:
         told.append(json.dumps(message["content"]))
 
-    reply = client.execute_interactive("%grade ex2", timeout=120, output_hook=hear)
+    reply = client.execute_interactive("%grade ex2", timeout=PATIENCE, output_hook=hear)
     assert reply["content"]["status"] == "ok"
     assert any("Not there yet: noise" in content for content in told)
     (process,) = processes_of(kernel)
     client.stop_channels()
     kernel.shutdown_kernel(now=True)
-    process.wait(timeout=60)
+    process.wait(timeout=PATIENCE)
 
 
 def test_in_a_terminal(tmp_path: Path) -> None:
@@ -160,7 +161,9 @@ def test_in_a_terminal(tmp_path: Path) -> None:
     lines = f"{LOAD}\n{parameters}\n%grade ex1\n%grade ex9\n%grade\n"
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "NO_COLOR": "1"}
     argv = [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"]
-    ran = subprocess.run(argv, input=lines, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        argv, input=lines, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert ran.stdout.count("0 of 17 points so far") == 1
     assert "Not there yet: cross_attention_layers" in ran.stdout
     assert "looking at your variables" not in ran.stdout

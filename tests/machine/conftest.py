@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 Grade = Callable[..., tuple[int, str]]
 
 
@@ -22,7 +24,7 @@ def grade(tmp_path: Path) -> Grade:
         folder = tmp_path / "here"
         folder.mkdir(exist_ok=True)
         inside = {**os.environ, "COLUMNS": "200", **environment}
-        done = subprocess.run(command, cwd=folder, env=inside, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=folder, env=inside, capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     return run

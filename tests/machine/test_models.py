@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from graders.fixtures import catalog
 from graders.machine import models
 from graders.running.sandbox import Limits, NoIsolation
+from tests.patience import PATIENCE
 
 NAME = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
@@ -119,6 +120,6 @@ def test_kernel_finds_the_cache(monkeypatch, tmp_path):
     (tmp_path / "work").mkdir()
     say = "from huggingface_hub import constants as c; print(c.HF_HUB_CACHE, c.HF_HUB_OFFLINE)"
     program = NoIsolation().start([sys.executable, "-c", say], tmp_path / "work", Limits(), {})
-    said = program.process.communicate(timeout=60)[0].decode()
+    said = program.process.communicate(timeout=PATIENCE)[0].decode()
     program.end()
     assert said.split() == [str(tmp_path / "mine"), "True"]

@@ -38,6 +38,7 @@ def snapshot(home: Path, name: str) -> Path:
     return found
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(("exercise", "points"), [("ex1", 20), ("ex2", 25)])
 def test_full_marks(grade, home, tmp_path, exercise, points):
     """The reference solutions get full marks with a model from the cache, in the sandbox and without a network."""
@@ -54,6 +55,7 @@ def test_full_marks(grade, home, tmp_path, exercise, points):
     assert result.run["peak_memory_bytes"] < COLAB
 
 
+@pytest.mark.campaign
 def test_painter(home):
     """The graders paint with it in half precision, a few pictures at a time, at the size that its U-Net was trained on."""
     painter = Painter(snapshot(home, MODEL), "cpu", "bfloat16")
@@ -73,6 +75,7 @@ def test_half_precision():
     assert latents.isfinite().all()
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", true_size.JUDGES)
 def test_judge(home, name):
     """Both judges see pictures and read captions, as embeddings of the size of each."""

@@ -9,12 +9,13 @@ import psutil
 import pytest
 
 from graders.running.memory import MemoryWatch, watch_gpu
+from tests.patience import PATIENCE
 
 HOLD = "x = b'x' * (200 << 20); import time; time.sleep(60)"
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
-    return process.wait(timeout=30)
+    return process.wait(timeout=PATIENCE)
 
 
 def test_memory() -> None:

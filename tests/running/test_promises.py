@@ -17,6 +17,7 @@ from graders.running import cgroup
 from graders.running.bubblewrap import Bubblewrap
 from graders.running.promises import PROMISES, PromiseError, examine, insist
 from graders.running.sandbox import IsolationError, Limits, NoIsolation
+from tests.patience import PATIENCE
 
 CHECKOUT = Path(graders.__file__).parents[1]
 NOBODY = 65534
@@ -153,7 +154,7 @@ def test_memory_without_control_groups(bubblewrap, tmp_path, source):
     limits = Limits(memory=256 << 20, processes=1000)
     program = Bubblewrap(control_groups=False).start([sys.executable, "-I", "-S", "-c", source], tmp_path, limits, {})
     try:
-        said, _ = program.process.communicate(timeout=120)
+        said, _ = program.process.communicate(timeout=PATIENCE)
     finally:
         usage = program.end()
     assert usage.out_of_memory
