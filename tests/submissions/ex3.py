@@ -143,7 +143,6 @@ lora_images = {rank: images[:1] * len(PROMPTS) for rank, images in lora_images.i
         ),),
         fails={"pictures_compared": "seed-changed"},
         pretrained=True,
-        sampled=True,
     ),
     Submission(
         "one generator for all pictures, painted one by one",
@@ -274,7 +273,6 @@ for r in RANKS:
 """),),
         fails={"adapter_trained": "copied-adapter"},
         not_reached=(*MEASURED,),
-        sampled=True,
     ),
     Submission(
         "an adapter that the graders are calibrated with, under noise, or in another basis with random components beside it",
@@ -312,7 +310,6 @@ for r in RANKS:
         "ranks that were typed in",
         (replace("train", "for rank in RANKS:", "for rank in (4, 16):"),),
         fails={"other_input": "hard-coded"},
-        sampled=True,
     ),
     Submission(
         "a table of NaN, which compares unequal to everything",
@@ -364,7 +361,6 @@ RIGHT = [
             "    return [pipe(p, generator=one, num_inference_steps=NUM_INFERENCE_STEPS).images[0] for p in PROMPTS]\n",
         ),),
         pretrained=True,
-        sampled=True,
     ),
     Submission(
         "noise of the notebook's own, and numpy pictures; the adapter's pictures in half precision and in another order",
