@@ -201,7 +201,7 @@ tensors(large, b"[" * 1_000_000)
 tensors(small, *adapter(RANKS[0], b"\\0\\0\\xc0\\x7f"))
 tensors(large, *adapter(RANKS[1], b"\\0\\0\\x80\\x7f"))
 """,
-        points=11,  # for layers and ranks, which are right
+        points=10.06,  # for layers and ranks, which are right in both runs
     ),
     ex3(
         "an adapter of integers, and one of the wrong width",
