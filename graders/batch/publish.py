@@ -13,6 +13,7 @@ from graders.batch.course import ANSWERS, Course, course
 from graders.batch.exports import Wanted, export
 from graders.batch.gradebook import Record
 from graders.batch.likeness import likenesses
+from graders.batch.provenance import untrained
 from graders.batch.store import Store, folder_name
 from graders.batch.tree import natural
 from graders.feedback import exhibits
@@ -37,7 +38,7 @@ def publish(
         made = reveal(made, names)
     to.mkdir(parents=True, exist_ok=True)
     make_folder(to / "feedback")
-    report = course_page(made.gradebook, made.answers, likenesses(made.gradebook))
+    report = course_page(made.gradebook, made.answers, likenesses(made.gradebook), untrained(made.gradebook))
     put(clean(report).encode(), to / "report.html")
     pages = {}
     for record in made.gradebook.records:

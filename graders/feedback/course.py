@@ -11,6 +11,7 @@ from itertools import groupby
 from graders.answers import Answer
 from graders.batch.gradebook import Grade, Gradebook, Status, Student
 from graders.batch.likeness import Likeness
+from graders.batch.provenance import Untrained
 from graders.feedback import charts, pages, wording
 from graders.misconceptions import MISCONCEPTIONS
 from graders.result import Outcome
@@ -112,7 +113,12 @@ class Question:
         return sum(answer.points is not None for _, answer in self.answers)
 
 
-def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Sequence[Likeness] = ()) -> str:
+def course_page(
+    gradebook: Gradebook,
+    answers: Sequence[Answer] = (),
+    alike: Sequence[Likeness] = (),
+    untrained: Iterable[Untrained] = (),
+) -> str:
     """The report as one HTML file. ``answers`` are those of hand-ins that are named by their students' ids."""
     names = _names(gradebook)
     course = _Course(gradebook, names)
@@ -122,7 +128,7 @@ def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Seq
         names=names,
         titles=gradebook.titles,
         statuses=Status,
-        concerns=course.concerns(),
+        concerns=(*course.concerns(), *_provenance(untrained, names)),
         total=_spread([(record.score, _decided(record.grades.values())) for record in gradebook.records]),
         chapters=[course.chapter(name) for name in gradebook.exercises],
         beliefs=course.beliefs(),
@@ -134,6 +140,21 @@ def course_page(gradebook: Gradebook, answers: Sequence[Answer] = (), alike: Seq
         ],
         named=lambda student: names.get(student.id) or wording.name(student),
     )
+
+
+def _provenance(untrained: Iterable[Untrained], names: Mapping[str, str]) -> tuple[Concern, ...]:
+    """What to ask those whose adapters come from a training that was not seen, if there are any."""
+    who: dict[str, list[str]] = defaultdict(list)
+    for each in untrained:
+        text = f"{each.passes} backward passes were seen, and a training has {each.steps} steps"
+        who[text].append(f"{names.get(each.student.id) or wording.name(each.student)}, {each.exercise}")
+    concern = Concern(
+        "Training that was not seen",
+        "These runs left adapters and did not train them in their own process. It costs no points: honest work trains with "
+        "accelerate launch or notebook_launcher, too, where nothing is seen. Ask where the adapters come from.",
+        tuple((text, tuple(names)) for text, names in who.items()),
+    )
+    return (concern,) if who else ()
 
 
 def _names(gradebook: Gradebook) -> dict[str, str]:

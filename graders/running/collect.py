@@ -105,7 +105,7 @@ class Collector:
             if final or self._due(""):
                 started = time.monotonic()
                 session = {"device": device(), "unets_at_once": self.unets, "peak_gpu_memory_bytes": peak_gpu_memory()}
-                seen = {"lora_configs": _lora_configs(), "paintings": _painted}
+                seen = {"lora_configs": _lora_configs(), "paintings": _painted, "backward_passes": _passes}
                 self._write("session.json", [json.dumps({**session, **seen}).encode()])
                 self.costs[""] = (time.monotonic(), time.monotonic() - started)
 
@@ -515,10 +515,30 @@ def digest(width: int, height: int, pixels: bytes) -> str:
     return hashlib.sha256(f"{width}x{height} ".encode() + pixels).hexdigest()
 
 
+_passes = 0
+
+
+def watch_training() -> None:
+    """From now on, count the backward passes, if PyTorch is imported."""
+    autograd: Any = getattr(sys.modules.get("torch"), "autograd", None)
+    backward = getattr(autograd, "backward", None)  # Tensor.backward calls it
+    if not callable(backward) or hasattr(autograd, "_noted"):
+        return
+
+    @functools.wraps(backward)
+    def count(*arguments: Any, **options: Any) -> Any:
+        global _passes
+        _passes += 1
+        return backward(*arguments, **options)
+
+    autograd.backward, autograd._noted = count, True
+
+
 def watch() -> None:
     """Note from here on what is gone when the notebook has run, of the libraries that were imported so far."""
     watch_lora_configs()
     watch_paintings()
+    watch_training()
 
 
 class Imports:
@@ -529,7 +549,7 @@ class Imports:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """What the other finders know of the module; its loader calls :func:`watch` once, and is then as it was."""
-        if name not in (_CONFIGS, _PIPELINE):
+        if name not in ("torch", _CONFIGS, _PIPELINE):
             return None
         others = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path) if finder is not self)
         found = next((spec for find in others if find is not None and (spec := find(name, path, target))), None)

@@ -211,6 +211,12 @@ class Evidence:
         configs = self._seen("lora_configs", lambda found: [values.decode(config, self._budget) for config in found])
         return [config for config in configs if isinstance(config, dict)]
 
+    @property
+    def backward_passes(self) -> int | None:
+        """How many backward passes the run was seen to make in its own process; None if that is not known."""
+        found = self._seen("backward_passes", lambda count: [count])
+        return found[0] if found and type(found[0]) is int and 0 <= found[0] < 1 << 63 else None
+
     @cached_property
     def _noises(self) -> dict[str, np.ndarray]:
         noises: dict[str, np.ndarray] = {}

@@ -218,6 +218,19 @@ def test_lora_configs(whole):
     assert (gone["r"], gone["lora_alpha"]) == (16, 32)
 
 
+def test_backward_passes(run_cells):
+    """The backward passes of a run are counted, however they are begun, also in the cell that imports PyTorch."""
+    cell = """
+import torch
+x = torch.ones(3, requires_grad=True)
+for _ in range(4):
+    (x * x).sum().backward()
+torch.autograd.backward((x * x).sum())
+"""
+    assert run_cells(cell, "x.sum().backward()", hand_in={}).backward_passes == 6
+    assert run_cells("x = 1", hand_in={}).backward_passes == 0
+
+
 def test_pictures(whole):
     """Pictures come back as RGB, from Pillow, NumPy or PyTorch, whichever axis held the colours."""
     *coloured, grey, output = whole.pictures("images")
