@@ -156,8 +156,21 @@ def test_left_to_the_instructors_run(rubric: Path) -> None:
     checks = graded(rubric, a=8, b=2)
     small = checks["small"]
     assert (small.outcome, small.score, small.max_score, small.undecided) == (Outcome.AWAITING_REVIEW, 2, 2, 0)
-    assert "instructor" in small.found
+    assert small.found == "b is 2\nElsewhere."
     assert (checks["even"].outcome, checks["even"].score) == (Outcome.PASSED, 2)
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"), [({"a": 2}, Outcome.AWAITING_REVIEW), ({"a": 11, "b": 2}, Outcome.FAILED)]
+)
+def test_rehearsed(rubric: Path, number: dict[str, int], outcome: Outcome) -> None:
+    """What is only practised says what it saw, and neither earns nor costs points; what needs it is checked."""
+    rehearsed = changed(rubric, 'are heavy.\n    """\n', 'are heavy.\n    """\n    verdict.rehearse("Practice.")\n')
+    small, even, *_ = run_checks(rehearsed, {"number": number}).checks
+    assert (small.outcome, small.score, small.max_score, small.undecided) == (outcome, 0, 0, 0)
+    assert small.found.endswith("Practice.")
+    assert small.misconception == ("too-large" if outcome is Outcome.FAILED else None)
+    assert even.score == (2 if outcome is not Outcome.FAILED else 1)
 
 
 def test_hang_keeps_what_was_judged(rubric: Path) -> None:

@@ -52,7 +52,11 @@ def read(root: Path) -> dict[str, Any]:
 
 
 def test_what_gradescope_looks_for_is_at_the_top(wheel: Path) -> None:
-    """The two programs are at the root of the archive and may be run; the graders and their versions are beside them."""
+    """The two programs are at the root of the archive and may be run; the graders, what decides exercise 3, and their
+    versions are beside them."""
+    with pytest.raises(AutograderError, match="instructors' package"):
+        pack("ex3", wheel, HERE / "constraints.txt")
+    deciding = Path(shutil.copy(wheel, wheel.with_name("lora_graders_instructors-0.1.0-py3-none-any.whl")))
     packed = pack("ex3", wheel, HERE / "constraints.txt")
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert archive.testzip() is None
@@ -60,7 +64,8 @@ def test_what_gradescope_looks_for_is_at_the_top(wheel: Path) -> None:
         scripts = {name: archive.read(name) for name in ("setup.sh", "run_autograder")}
         assert archive.read(wheel.name) == wheel.read_bytes()
         assert b"torch==" in archive.read("constraints.txt")
-    assert modes == {"setup.sh": 0o755, "run_autograder": 0o755, "constraints.txt": 0o644, wheel.name: 0o644}
+    scripts_may_run = {"setup.sh": 0o755, "run_autograder": 0o755}
+    assert modes == scripts_may_run | dict.fromkeys(("constraints.txt", wheel.name, deciding.name), 0o644)
     for script in scripts.values():
         assert script.startswith(b"#!/usr/bin/env bash\n")
         assert b"\r" not in script
