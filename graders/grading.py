@@ -19,7 +19,7 @@ from graders.checks import thresholds
 from graders.engine import Bounds, Checked, run_checks, titles
 from graders.errors import ExplainedError
 from graders.exercise import Exercise, HandIn
-from graders.fixtures import catalog
+from graders.fixtures import catalog, used
 from graders.machine import hub
 from graders.machine.packages import blame
 from graders.profile import PRECISIONS, STANDARD, Profile, beside, precision_of
@@ -155,6 +155,7 @@ def execute(
             environment=environment,
             readable=sorted({hub.with_blobs(path) for path in named_files(list(runs[place].values()))}),
         )
+        used.note(runs[place], folder / place)
         return HandIn(evidence, runs[place], profile=within.profile)
 
     with ThreadPoolExecutor(workers) as pool:
@@ -286,6 +287,8 @@ def rescore(
         raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
     profile = beside(folder)
     thresholds.load(profile)  # or what was decided with them would be decided no more
+    for evidence in stored:
+        used.ensure_same(evidence.parameters, evidence.folder)
     first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
     return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, bounds)
 

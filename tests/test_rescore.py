@@ -1,12 +1,15 @@
 """Stored runs are checked again without running a notebook."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from graders.fixtures import catalog, used
 from graders.grading import GradingError, rescore
 from graders.result import load
 from graders.zoo import Keeper
@@ -54,6 +57,25 @@ def test_a_failure_to_grade_costs_nothing(stored: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "cannot make a sandbox" in done.stderr
     assert (stored / "result.json").read_text() == before
+
+
+def test_other_fixtures(stored: Path, tmp_path: Path) -> None:
+    """A run that was given other fixtures than there are now is not judged with these, and its result stays."""
+    graded = shutil.copytree(stored, tmp_path / "graded")
+    record, before = graded / "again" / used.FILE, (graded / "result.json").read_bytes()
+    given = json.loads(record.read_text())
+    assert list(given) == [next(iter(given))]  # exercise 1 is given a configuration, and nothing else
+    record.write_text(json.dumps(dict.fromkeys(given, "of another version")))
+    with pytest.raises(used.OtherFixtures, match=f"run with another {next(iter(given))}"):
+        rescore("ex1", graded)
+    assert (graded / "result.json").read_bytes() == before
+
+
+def test_runs_of_before_fixtures_were_recorded(tmp_path: Path) -> None:
+    """Of runs without a record those are refused that composed the style adapter of then, and no others."""
+    used.ensure_same({"MODEL": str(catalog.TINY_SD), "SEED": 3}, tmp_path)
+    with pytest.raises(used.OtherFixtures, match="another adapters/style"):
+        used.ensure_same({"ADAPTERS": {"style": str(catalog.adapter("style"))}}, tmp_path)
 
 
 def test_nothing_to_rescore(tmp_path: Path) -> None:

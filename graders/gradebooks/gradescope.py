@@ -28,9 +28,9 @@ def results(
     """
     ending = wording.ending(result.run)
     said = [ending.sentence, *ending.error, ending.advice]
-    tests = [_test(check, scored=not result.undecided) for check in result.checks]
+    tests = [_test(check, scored=result.final) for check in result.checks]
     seconds = {"execution_time": round(result.run["seconds"])}
-    if result.undecided:
+    if not result.final:
         said += [wording.undecided(result), *([wording.GRADER_FAULT] if result.faulty else [])]
         return _document("\n".join(filter(None, said)), visibility) | {"tests": tests} | seconds
     if max_written and written is not None:

@@ -42,7 +42,7 @@ def permuted(adapter: Adapter, seed: int) -> Adapter:
 
 def factored_again(adapter: Adapter, rank: int) -> Adapter:
     """The change merged, and the best approximation of a rank taken of it: truncated, or as it was."""
-    return _each(adapter, lambda layer: _factors(layer.delta() / layer.scale, rank))
+    return _each(adapter, lambda layer: _factors(_product(layer), rank))
 
 
 def padded(adapter: Adapter, rank: int, share: float, seed: int) -> Adapter:
@@ -102,6 +102,12 @@ def disguises(known: Adapter, other: Adapter, rank: int, seed: int) -> Iterator[
     if own < rank:
         for share in (0.0, 0.3, 0.9, 2.0):
             yield Disguise(f"padded at {share:g}", padded(known, rank, share, seed))
+
+
+def _product(layer: LoraLayer) -> Tensor:
+    """B A without its strength, which may be 0, in double precision, in which no finite matrices overflow: [out, in]."""
+    product = layer.up.flatten(1).double() @ layer.down.flatten(1).double()
+    return product if product.isfinite().all() else torch.zeros_like(product)
 
 
 def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor]:
