@@ -65,13 +65,6 @@ class LeftToPerson(Exception):
         self.because = because
 
 
-class LeftToInstructor(LeftToPerson):
-    """What decides is not on the student's machine: the instructor's run does, and here there are no points to be had."""
-
-    def __init__(self, because: str) -> None:
-        super().__init__(because)
-
-
 class Undecided(Exception):
     """A check cannot be decided before another one is, whose title this is; ``broken`` if a grader broke there."""
 
@@ -115,10 +108,6 @@ class Verdict:
         """Say which shares of the points are earned and undecided, from 0 to 1, whether the check passes or fails."""
         self.shares = earned, undecided
 
-    def rehearse(self, because: str) -> None:
-        """Say why whatever the check finds here earns and costs no points."""
-        self.rehearsal = because
-
     @property
     def result(self) -> CheckResult:
         """How the check ended, once it has."""
@@ -158,9 +147,9 @@ class Verdict:
             self.parts[name] = error
 
     def holds(self, part: str | None = None) -> bool:
-        """Whether the check, or one part of it, passed; what the instructor's run decides is taken for right until then."""
+        """Whether the check, or one part of it, passed, be it in practice."""
         if part in self.parts:
-            return self.parts[part] is None or isinstance(self.parts[part], LeftToInstructor)
+            return self.parts[part] is None
         ended = self.result.outcome
         return ended is Outcome.PASSED or (ended is Outcome.AWAITING_REVIEW and not self.result.undecided)
 
@@ -207,6 +196,7 @@ class _Plugin:
         config.addinivalue_line("markers", "points(n): what the check is worth")
         config.addinivalue_line("markers", "needs(*checks): the checks without which this one makes no sense")
         config.addinivalue_line("markers", "sees(*checks): others whose outcomes it takes into account")
+        config.addinivalue_line("markers", "practice(why): without what instructors have it earns and costs no points")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._again is None:  # there is no second run, or this is it
@@ -218,6 +208,9 @@ class _Plugin:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         needs = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
         verdict = self._verdicts[_id(item)] = Verdict(self._verdicts, needs)
+        if getattr(self._hand_in, "for_practice", False):
+            for mark in item.iter_markers("practice"):
+                verdict.rehearsal = f"{mark.args[0]} Your instructor's run decides this, and gives the points."
         self._on_check(_doc(item)[0])
         if missing := verdict.missing():
             raise NotReached(missing)
@@ -265,10 +258,8 @@ class _Plugin:
             outcome = Outcome.NOT_REACHED
         else:
             outcome = Outcome.AWAITING_REVIEW if left or waiting or verdict.rehearsal else Outcome.PASSED
-        elsewhere = sum(isinstance(e, LeftToInstructor) for e in left.values()) / len(parts)
-        undecided = (len(left) + len(waiting) + len(faults)) / len(parts) - elsewhere
-        if verdict.rehearsal:
-            elsewhere, undecided = 1.0, 0.0
+        elsewhere = 1.0 if verdict.rehearsal else 0.0
+        undecided = (len(left) + len(waiting) + len(faults)) / len(parts) * (1 - elsewhere)
         earned = 1 - len(ended) / len(parts)
         if verdict.shares and not left and not faults:
             earned, undecided = verdict.shares

@@ -89,6 +89,10 @@ NEXT = {
 """What to look at next, for a cause that was recognised."""
 
 
+PRACTICE_PICTURES = "On this machine it is measured with practice pictures."
+"""Where the held-out pictures are missing."""
+
+
 @pytest.fixture(scope="session")
 def ranks(hand_in: HandIn) -> list[int]:
     """The ranks that the notebook was asked to train."""
@@ -202,6 +206,7 @@ def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -
 
 
 @pytest.mark.points(2)
+@pytest.mark.practice("Whether your own training made it, or somebody else's, cannot be told here.")
 @pytest.mark.needs("adapter_loads")
 def test_adapter_trained(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """Your training has moved the adapter, and its numbers are finite
@@ -237,7 +242,6 @@ def test_adapter_trained(adapters: Adapters, studio: Studio, ranks: list[int], v
                     misconception="copied-adapter",
                 )
             verdict.found(f"rank {rank}: every number is finite and B has moved")
-            studio.leave_copies()
 
 
 @pytest.mark.points(2)
@@ -280,6 +284,7 @@ def test_losses_recorded(hand_in: HandIn, ranks: list[int], verdict: Verdict) ->
 
 
 @pytest.mark.points(4)
+@pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
 def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """With the adapter, the model predicts the noise in unseen pictures of the style better than without
@@ -287,12 +292,11 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
     This is the training objective itself, on pictures that no one trained on, with the same noise and timesteps for
     base and adapter. An adapter that learned the style, and not just forty pictures, must be better here.
     """
-    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             gain = studio.denoising_gain(adapters[rank])
             verdict.measure(asdict(studio.timestep_profile(adapters[rank])), f"rank {rank}")
-            said = f"The noise-prediction error on held-out pictures changes by {(-1 * gain.mean):+.1%}"
+            said = f"The noise-prediction error on unseen pictures of the style changes by {(-1 * gain.mean):+.1%}"
             said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
             verdict.found(f"rank {rank}: {said}")
             if not gain.low > studio.thresholds.denoising_gain:
@@ -310,6 +314,7 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
 
 
 @pytest.mark.points(6)
+@pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
 def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """Pictures painted with the adapter move towards the style, as CLIP sees it
@@ -317,7 +322,6 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     The grader paints prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
     model how much nearer they come to real pictures of the style: 0 % is the base model, 100 % a real picture.
     """
-    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             shift = studio.style_shift(adapters[rank])
@@ -338,6 +342,7 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
 
 
 @pytest.mark.points(2)
+@pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
 def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """The pictures still show what the prompt asks for
@@ -345,7 +350,6 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     Fine-tuning is a refinement: a style adapter should change how things are painted, not what. When subjects and
     colours get lost, the adapter has overwritten what the base model knew.
     """
-    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             kept = studio.prompt_kept(adapters[rank])
@@ -365,6 +369,7 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
 
 
 @pytest.mark.points(2)
+@pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
 def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """The adapter has learned a style, not its training pictures by heart
@@ -372,7 +377,6 @@ def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], ver
     With a few dozen pictures, copying is a greater danger than learning too little. The grader compares how well the
     adapter knows the pictures it was trained on with how well it knows others in the style.
     """
-    studio.rehearse(verdict)
     for rank, part in verdict.each("rank", ranks):
         with part:
             memory = studio.memorisation(adapters[rank])

@@ -50,6 +50,11 @@ class HandIn:
     again: HandIn | None = None
     profile: Profile = STANDARD
 
+    @property
+    def for_practice(self) -> bool:
+        """Whether what decides some checks is on the instructor's machine alone."""
+        return self.profile.for_practice
+
     def picture_list(self, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
         """A list of ``count`` pictures, or :class:`HandInError`."""
         if pictures is None:

@@ -14,7 +14,7 @@ RUBRIC = '''
 import time
 
 import pytest
-from graders.engine import LeftToInstructor, LeftToPerson, fail
+from graders.engine import LeftToPerson, fail
 
 @pytest.fixture(scope="session")
 def number(hand_in):
@@ -30,8 +30,8 @@ def test_small(number, verdict):
     for name, part in verdict.each("number", number):
         value = number[name]
         with part:
-            if value in (7, 8):
-                raise LeftToPerson("A lucky number?") if value == 7 else LeftToInstructor("Elsewhere.")
+            if value == 7:
+                raise LeftToPerson("A lucky number?")
             if value > 10:
                 fail(f"{value} is large", expected="a small one", hint="take less", misconception="too-large")
             verdict.found(f"{name} is {value}")
@@ -72,6 +72,12 @@ def changed(rubric: Path, old: str, new: str) -> Path:
     other = rubric.with_name(f"rubric_{uuid4().hex}.py")
     other.write_text(RUBRIC.replace(old, new), encoding="utf-8")
     return other
+
+
+class Practising(dict):
+    """A hand-in on a machine that lacks what decides."""
+
+    for_practice = True
 
 
 def graded(rubric: Path, **number: float):
@@ -151,24 +157,15 @@ def test_left_to_a_person(rubric: Path) -> None:
     assert (checks["even"].outcome, checks["even"].score, checks["even"].undecided) == (Outcome.AWAITING_REVIEW, 1, 1)
 
 
-def test_left_to_the_instructors_run(rubric: Path) -> None:
-    """What only the instructor's run can decide has no points here, and keeps nothing else from being checked."""
-    checks = graded(rubric, a=8, b=2)
-    small = checks["small"]
-    assert (small.outcome, small.score, small.max_score, small.undecided) == (Outcome.AWAITING_REVIEW, 2, 2, 0)
-    assert small.found == "b is 2\nElsewhere."
-    assert (checks["even"].outcome, checks["even"].score) == (Outcome.PASSED, 2)
-
-
 @pytest.mark.parametrize(
     ("number", "outcome"), [({"a": 2}, Outcome.AWAITING_REVIEW), ({"a": 11, "b": 2}, Outcome.FAILED)]
 )
 def test_rehearsed(rubric: Path, number: dict[str, int], outcome: Outcome) -> None:
     """What is only practised says what it saw, and neither earns nor costs points; what needs it is checked."""
-    rehearsed = changed(rubric, 'are heavy.\n    """\n', 'are heavy.\n    """\n    verdict.rehearse("Practice.")\n')
-    small, even, *_ = run_checks(rehearsed, {"number": number}).checks
+    rehearsed = changed(rubric, "@pytest.mark.points(4)", '@pytest.mark.practice("Practice.")\n@pytest.mark.points(4)')
+    small, even, *_ = run_checks(rehearsed, Practising(number=number)).checks
     assert (small.outcome, small.score, small.max_score, small.undecided) == (outcome, 0, 0, 0)
-    assert small.found.endswith("Practice.")
+    assert small.found.endswith("Practice. Your instructor's run decides this, and gives the points.")
     assert small.misconception == ("too-large" if outcome is Outcome.FAILED else None)
     assert even.score == (2 if outcome is not Outcome.FAILED else 1)
 

@@ -236,7 +236,7 @@ def _at_work(store: Store, console: Console) -> Iterator[None]:
     "--wheel",
     required=True,
     type=_file,
-    help="The graders, made by `make wheel` in a checkout; the instructors' package lies beside it.",
+    help="The graders' wheel from `make wheel`; the instructors' has to lie beside it.",
 )
 @click.option(
     "--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install."

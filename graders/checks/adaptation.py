@@ -57,7 +57,7 @@ class Memorisation:
     def __str__(self) -> str:
         return (
             f"the best known training picture is denoised {self.trained:.0%} better than by the base model, the best "
-            f"held-out one {self.held_out:.0%}; similarity to the nearest training picture {self.painted:.2f}, for real "
+            f"unseen one {self.held_out:.0%}; similarity to the nearest training picture {self.painted:.2f}, for real "
             f"pictures of the style {self.real:.2f}"
         )
 

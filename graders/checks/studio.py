@@ -25,14 +25,12 @@ from graders.checks.statistics import Interval
 from graders.checks.style import StyleShift, mean_similarity
 from graders.checks.tables import number, rows_by_rank
 from graders.checks.thresholds import Thresholds
-from graders.engine import CheckFailed, LeftToInstructor, LeftToPerson, Verdict
+from graders.engine import CheckFailed, LeftToPerson
 from graders.errors import HandInError
 from graders.exercise import HandIn
 from graders.fixtures import catalog
 from graders.lora import copies
 from graders.profile import Profile, precision_of
-
-DECIDED_ELSEWHERE = "Your instructor's run decides this, and gives the points."
 
 
 @lru_cache(maxsize=1)
@@ -67,18 +65,6 @@ class Studio:
         self._hand_in = hand_in
         self._thresholds = thresholds.load(hand_in.profile)
         self._shifts: dict[Adapter, StyleShift] = {}
-
-    def rehearse(self, verdict: Verdict) -> None:
-        """Where the pictures that decide are not on this machine, a check of the adapter is for practice."""
-        if self._hand_in.profile.for_practice:
-            verdict.rehearse(f"This is measured with practice pictures. {DECIDED_ELSEWHERE}")
-
-    def leave_copies(self) -> None:
-        """Where the adapters that somebody may have copied are not on this machine, the check stays open."""
-        if self._hand_in.profile.for_practice:
-            raise LeftToInstructor(
-                f"Whether your training made it, and not somebody else's, cannot be told here. {DECIDED_ELSEWHERE}"
-            )
 
     @property
     def thresholds(self) -> Thresholds:

@@ -81,8 +81,8 @@ def ensure_decides(profile: Profile, exercises: Collection[str]) -> None:
     """:class:`ThresholdsError` where these exercises can only be practised, for want of the instructors' package."""
     if "ex3" in exercises and profile.for_practice:
         raise ThresholdsError(
-            "The pictures and adapters that decide exercise 3 are not on this machine.",
-            "Install the instructors' package beside the graders: lora_graders_instructors-….whl, made by make wheel.",
+            "The pictures and adapters that decide exercise 3 are not installed here.",
+            "Install the instructors' package beside the graders: lora_graders_instructors-….whl, which make wheel makes.",
         )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from graders.gradebooks.gradescope import refused, results, to_json, trouble
 from graders.result import Outcome, Result
+from tests.feedback.records import PERSON
 from tests.gradebooks.courses import RUN, check, result
 
 FIELDS = {
@@ -47,9 +48,16 @@ def test_the_score_is_the_sum_of_what_is_shown() -> None:
     assert "ran 61 s on cpu" in read["output"]
 
 
+def test_practice_has_no_score() -> None:
+    """What waits for the instructor's run has no score that Gradescope could take for final."""
+    read = gradescope(results(result(5, 5, check(Outcome.AWAITING_REVIEW))))
+    assert "score" not in read
+    assert not [test for test in read["tests"] if "score" in test]
+
+
 def test_written_answers_are_part_of_it_once_they_are_read() -> None:
     """Before a person read them they are announced, and cost nothing; then they are a test of their own."""
-    graded = result(5, 5, check(Outcome.AWAITING_REVIEW))
+    graded = result(5, 5, PERSON)
     before = gradescope(results(graded, None, 4))
     assert before["score"] == 5
     assert "read by a person" in before["output"]

@@ -55,7 +55,7 @@ class Innocent:
 
 
 class Arena:
-    """Two grading processes, each bound to a core: one for hostile hand-ins in turn, one for innocent ones, on and on.
+    """Two grading processes, each bound to a core: one for hostile hand-ins in turn, one for innocent ones beside some of them.
 
     Each hand-in is looked at from the host the moment its grading has ended.
     """
@@ -70,14 +70,31 @@ class Arena:
         self._commands = ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {cores[0]}))
         self._innocents: list[Innocent] = []
         self._more = threading.Condition()
+        self._crowded, self._until = 0, 0.0
         self._closing = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._grade_innocents, daemon=True)
         self._thread.start()
 
-    def grade(self, case: Case) -> Future[Aftermath]:
-        """Grade a case when its turn has come."""
-        return self._line.submit(self._grade, case)
+    def grade(self, case: Case, crowded: bool) -> Future[Aftermath]:
+        """Grade a case when its turn has come, if ``crowded`` while innocents are graded beside it."""
+        return self._line.submit(self._grade_beside if crowded else self._grade, case)
+
+    def _grade_beside(self, case: Case) -> Aftermath:
+        with self._more:
+            self._crowded += 1
+            self._more.notify_all()
+        try:
+            return self._grade(case)
+        finally:
+            with self._more:
+                self._crowded -= 1
+                self._until = time.monotonic()
+                self._more.notify_all()
+
+    def _wanted(self) -> bool:
+        """Whether an innocent is to be graded: beside a case that is being graded, or until after one that was."""
+        return self._crowded > 0 or (self._innocents[-1].ended if self._innocents else 0.0) < self._until
 
     def command(self, hand_in: HandIn) -> Future[Said]:
         """Grade a file with the `grade` command when its turn has come."""
@@ -93,7 +110,9 @@ class Arena:
 
     def close(self) -> None:
         """Grade no more."""
-        self._closing = True
+        with self._more:
+            self._closing = True
+            self._more.notify_all()
         for line in (self._line, self._commands):
             line.shutdown(cancel_futures=True)
         self._thread.join()
@@ -102,7 +121,11 @@ class Arena:
 
     def _grade_innocents(self) -> None:
         place = self.folder / "innocent"
-        while not self._closing:
+        while True:
+            with self._more:
+                self._more.wait_for(lambda: self._closing or self._wanted())
+                if self._closing:
+                    return
             started = time.monotonic()
             try:
                 result = self._innocent.submit(grade, "ex1", INNOCENT, place, within=_INNOCENTS).result()

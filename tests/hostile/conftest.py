@@ -30,4 +30,6 @@ def graded(request: pytest.FixtureRequest, ring: Arena) -> dict[str, Future[Any]
     """By title, what became of the cases and papers that this session tests."""
     chosen: list[Any] = [item.callspec.params for item in request.session.items if "graded" in item.fixturenames]  # type: ignore[attr-defined]
     papers = {params["paper"].title: ring.command(params["paper"]) for params in chosen if "paper" in params}
-    return papers | {params["case"].title: ring.grade(params["case"]) for params in chosen if "case" in params}
+    return papers | {
+        params["case"].title: ring.grade(params["case"], params["crowded"]) for params in chosen if "case" in params
+    }

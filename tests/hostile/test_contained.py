@@ -13,28 +13,33 @@ from tests.hostile.case import Aftermath, Case
 from tests.hostile.contained import assert_contained, assert_innocents, assert_said
 from tests.hostile.hand_in import HandIn, Said
 
-CASES = [case for module in (amok, exits, spies, liars, files, injections, quotas) for case in module.CASES]
+CROWDED = (amok, exits, quotas)
+"""What is taken or ended here may be the neighbours': innocent hand-ins are graded beside these."""
+CASES = [
+    pytest.param(case, module in CROWDED, id=case.title)
+    for module in (*CROWDED, spies, liars, files, injections)
+    for case in module.CASES
+]
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("paper", papers.PAPERS, ids=lambda paper: paper.title)
 def test_paper(graded: dict[str, Future[Said]], ring: Arena, paper: HandIn) -> None:
-    """A hostile file is graded right, or refused with a reason and a remedy; nobody else is harmed."""
-    said = graded[paper.title].result()
-    assert_said(paper, said, ring.outside.canary)
-    assert_innocents(ring.beside(said.started, said.ended))
+    """A hostile file is graded right, or refused with a reason and a remedy."""
+    assert_said(paper, graded[paper.title].result(), ring.outside.canary)
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
-def test_case(graded: dict[str, Future[Aftermath]], ring: Arena, case: Case) -> None:
+@pytest.mark.parametrize(("case", "crowded"), CASES)
+def test_case(graded: dict[str, Future[Aftermath]], ring: Arena, case: Case, crowded: bool) -> None:
     """A hostile notebook does no harm, earns what its honest part deserves, and costs nobody else a point."""
     aftermath = graded[case.title].result()
     assert_contained(case, aftermath, ring.outside.canary)
-    assert_innocents(ring.beside(aftermath.started, aftermath.ended))
+    if crowded:
+        assert_innocents(ring.beside(aftermath.started, aftermath.ended))
 
 
 def test_titles() -> None:
     """No case hides behind another one's name."""
-    titles = [each.title for each in (*CASES, *papers.PAPERS)]
+    titles = [*(case.id for case in CASES), *(paper.title for paper in papers.PAPERS)]
     assert len(titles) == len(set(titles)) >= 45
