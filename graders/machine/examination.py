@@ -84,7 +84,8 @@ def _packages() -> Iterator[Finding]:
 
 
 def _fixtures() -> Iterator[Finding]:
-    words = f"all files are as they were made ({catalog.ROOT})"
+    which = "all files" if catalog.INSTRUCTORS else "all files that students install"
+    words = f"{which} are as they were made ({catalog.ROOT})"
     fix = "Install the package again; in a checkout: git checkout fixtures"
     try:
         damaged = digests.changed_files(catalog.ROOT, additional=False)
