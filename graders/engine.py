@@ -226,7 +226,7 @@ class _Plugin:
     def _conclude(self, item: pytest.Item, error: Exception | None) -> None:
         verdict = self._verdicts[_id(item)]
         (mark,) = item.iter_markers("points")
-        points = float(mark.args[0])
+        points = 0.0 if verdict.rehearsal else float(mark.args[0])
         title, why = _doc(item)
         parts = verdict.parts = {name: self._known(item, e) for name, e in _parts(verdict, error).items()}
         ended = {name: e for name, e in parts.items() if e is not None}
@@ -258,13 +258,12 @@ class _Plugin:
             outcome = Outcome.NOT_REACHED
         else:
             outcome = Outcome.AWAITING_REVIEW if left or waiting or verdict.rehearsal else Outcome.PASSED
-        elsewhere = 1.0 if verdict.rehearsal else 0.0
-        undecided = (len(left) + len(waiting) + len(faults)) / len(parts) * (1 - elsewhere)
+        undecided = (len(left) + len(waiting) + len(faults)) / len(parts)
         earned = 1 - len(ended) / len(parts)
         if verdict.shares and not left and not faults:
             earned, undecided = verdict.shares
         open_ = round(points * undecided, 2)
-        decided = round(points * (1 - elsewhere) - open_, 2)
+        decided = round(points - open_, 2)
         score = min(round(points * earned, 2), decided)
         verdict.concluded = CheckResult(_id(item), title, outcome, score, decided, why=why, undecided=open_, **texts)
         if not self._only or _id(item) in self._only:

@@ -42,10 +42,7 @@ def _bench(model: str, judge: str, device: str, precision: str, style: str, plai
 @lru_cache(maxsize=1)
 def _own_adapters(painter: Painter, profile: Profile) -> dict[str, tuple[Adapter, copies.Fingerprint | None]]:
     """The adapters that come with the exercises, by name, with their fingerprints where there are some."""
-    folders = {}
-    for root in dict.fromkeys((catalog.ROOT, catalog.place("adapters/known").parents[1])):
-        for path in sorted((root / "adapters").rglob("*.safetensors")):
-            folders[path.parent.relative_to(root / "adapters").as_posix()] = path.parent
+    folders = catalog.adapters()
     if not profile.of_fixtures:
         folders = {name: Path(folder) for name, folder in profile.parameters.get("ex4", {}).get("ADAPTERS", {}).items()}
     prints = {name: catalog.fingerprint(name) for name in folders} if profile.of_fixtures else {}
