@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -259,19 +261,41 @@ def grade(
     """Run and check a notebook; ``folder`` keeps the runs, the result and the log of faults.
 
     With ``only`` some checks, there is no second run unless they look at it. What ``folder`` held before is kept until then,
-    so that what cannot be graded, or is interrupted, costs nothing.
+    so that what cannot be graded, or is interrupted, costs nothing. Raises :class:`GradingError` if another process grades
+    into ``folder`` at the moment.
     """
     read_notebook(notebook)
-    partial = folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
-    shutil.rmtree(partial, ignore_errors=True)
     twice = not only or bool({*only} & {*titles(module_of(name), "again")})
-    hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice)
-    if error := hand_in.evidence.run.error:
-        blame(error.ename, error.evalue)
-    result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with _emptied(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
+        hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice)
+        if error := hand_in.evidence.run.error:
+            blame(error.ename, error.evalue)
+        result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     return result
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder without what an interrupted grading left in it, which is this process's alone, wherever it is moved."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat())
+        except OSError as error:  # or, on some file systems, there are no locks
+            mine = not isinstance(error, BlockingIOError)
+        if not mine:
+            raise GradingError(
+                "This notebook is being graded already, by another command.", "Wait until that has ended."
+            )
+        for left in folder.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        yield folder
+    finally:
+        os.close(descriptor)
 
 
 def rescore(

@@ -215,6 +215,8 @@ class Keeper:
         if len(wanted) < len(chosen) and pen.submissions[0] not in wanted:
             wanted.insert(0, pen.submissions[0])
         for submission in [*wanted, *(s for s in chosen if s.pretrained)]:
+            if submission.title in graded:
+                continue
             first = graded[pen.submissions[0].title] if submission.pretrained else None
             graded[submission.title] = self._waiting.submit(self._grade, pen, submission, first)
         return graded

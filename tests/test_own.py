@@ -81,6 +81,21 @@ def test_a_page_that_shows_the_same(notebook: Path) -> None:
     assert "percentage" in page.read_text()
 
 
+def test_graded_twice_at_once(notebook: Path) -> None:
+    """A second command leaves alone what the first is at work with, and says so."""
+    with subprocess.Popen([GRADE, "ex1", "--only", "lora_fraction"], cwd=notebook.parent) as first:
+        deadline = time.monotonic() + PATIENCE
+        while not [*notebook.parent.glob(".grade/ex1/.partial-*/run")]:
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        status, said = grade("ex1", "--only", "lora_fraction", folder=notebook.parent)
+        assert (status, first.wait(timeout=PATIENCE)) == (2, 0)
+    assert "being graded already" in said
+    assert (notebook.parent / ".grade/ex1/ex1/result.json").is_file()
+    assert not [*notebook.parent.glob(".grade/ex1/.partial-*")]
+
+
 def test_watched(notebook: Path) -> None:
     """With `--watch` it is graded again when it is saved, whatever was saved, until Ctrl-C."""
     process = subprocess.Popen(
@@ -93,7 +108,7 @@ def test_watched(notebook: Path) -> None:
 
     def wait(times: int) -> None:
         deadline = time.monotonic() + PATIENCE
-        while sum("to be saved" in line for line in told) < times:
+        while " ".join("".join(told).split()).count("to be saved; Ctrl-C ends.") < times:  # the lines are wrapped
             assert time.monotonic() < deadline, "".join(told)
             time.sleep(0.2)
 
