@@ -116,7 +116,7 @@ class _Own:
         title = grading.module_of(self.name).EXERCISE.title
         terminal.render(result, self.console, title=title, verbose=self.verbose)
         if not self.parameters and self.within.profile == STANDARD:
-            practised = any(not check.worth and not check.written for check in result.checks)
+            practised = any(check.practised for check in result.checks)
             also = " It decides those that have no points here." if practised else ""
             same = f"Your instructor's run makes the same checks, in a sandbox without network.{also}"
             self.console.print(Text(same, style="dim"))

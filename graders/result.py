@@ -66,6 +66,11 @@ class CheckResult:
         """Whether this stands for the written answers, which no program judges; other checks may await a person as well."""
         return self.id == "written_answers"
 
+    @property
+    def practised(self) -> bool:
+        """Whether it has no points here, because it is the instructor's run that decides it."""
+        return not self.worth and not self.written
+
 
 @dataclass(frozen=True)
 class Result:

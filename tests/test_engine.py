@@ -2,13 +2,16 @@
 
 import sys
 import time
+from html import unescape
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from graders.engine import Bounds, run_checks
-from graders.result import Outcome
+from graders.feedback.live import page
+from graders.live.checker import Live
+from graders.result import Outcome, Result
 
 RUBRIC = '''
 import time
@@ -168,6 +171,10 @@ def test_rehearsed(rubric: Path, number: dict[str, int], outcome: Outcome) -> No
     assert small.found.endswith("Practice. Your instructor's run decides this, and gives the points.")
     assert small.misconception == ("too-large" if outcome is Outcome.FAILED else None)
     assert even.score == (2 if outcome is not Outcome.FAILED else 1)
+    run = {"ended": "completed", "seconds": 1.0, "device": "cpu"}
+    below = page(Live("Numbers", Result("ex1", run, (small, even)), ()), {}, {})
+    for said in below.values():
+        assert "Your instructor's run decides this, and gives the points." in unescape(" ".join(said.split()))
 
 
 def test_hang_keeps_what_was_judged(rubric: Path) -> None:

@@ -99,7 +99,12 @@ def test_graded_twice_at_once(notebook: Path) -> None:
 def test_watched(notebook: Path) -> None:
     """With `--watch` it is graded again when it is saved, whatever was saved, until Ctrl-C."""
     process = subprocess.Popen(
-        [GRADE, "ex1", "--watch", "--only", "lora_fraction"], cwd=notebook.parent, stdout=subprocess.PIPE, text=True
+        [GRADE, "ex1", "--watch", "--only", "lora_fraction"],
+        cwd=notebook.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        # What was started in the background is deaf to it, and so are its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     told: list[str] = []
     assert process.stdout is not None

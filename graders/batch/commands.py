@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,11 +181,15 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
     from graders.checks import thresholds
     from graders.feedback import batch as feedback
     from graders.grading import setting
-    from graders.profile import STANDARD
+    from graders.harness.course.documents import DamagedError
+    from graders.profile import beside
 
     console = Console(file=sys.stdout)
     store = Store(results)
-    thresholds.ensure_decides(STANDARD, store.order().rules.exercises)
+    store.order()
+    for stored in store.attempts():
+        with suppress(DamagedError):  # which is said of that hand-in, and keeps nobody else from being graded
+            thresholds.ensure_decides(beside(stored.graded), (stored.exercise,))
     with _at_work(store, console):
         feedback.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
         _publish(store, references, console)

@@ -60,7 +60,9 @@ def _lines(graded: Live, checks: list[CheckResult], unread: Mapping[str, str]) -
         if reason:
             yield from _wrapped(f"{name} cannot be read: {wording.for_student(reason)}")
     for check in checks:
-        yield from _wrapped(f"{wording.MARKS[check.outcome][0]} {wording.for_student(check.title)}")
+        yield from _wrapped(f"{wording.mark(check)[0]} {wording.for_student(check.title)}")
+        if check.outcome is Outcome.AWAITING_REVIEW:
+            yield from _wrapped(f"  {wording.for_student(check.found)}")
     following = next((check for check in checks if check.outcome is Outcome.FAILED), None)
     if following:
         yield ""

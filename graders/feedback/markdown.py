@@ -99,7 +99,7 @@ def _exercise(grade: Grade, title: str) -> Iterator[str]:
 
 
 def _check(check: CheckResult, grade: Grade) -> Iterator[str]:
-    sign, word = wording.MARKS[check.outcome]
+    sign, word = wording.mark(check)
     points, found = wording.points(check), check.found
     if check.written and grade.written is not None:
         sign, word, points = "✓", "read", f"{grade.written:g}/{grade.max_written:g}" if grade.max_written else ""

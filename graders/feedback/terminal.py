@@ -62,7 +62,7 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         console.print(Text(ending.memory, "dim"))
     console.print()
     for check in result.checks:
-        mark, colour = wording.MARKS[check.outcome][0], _COLOURS[check.outcome]
+        mark, colour = wording.mark(check)[0], _COLOURS[check.outcome]
         line = Table.grid(padding=(0, 1), expand=True)
         line.add_column(width=1)
         line.add_column(ratio=1)

@@ -117,8 +117,17 @@ def name(student: Student) -> str:
     return visible(cut(" ".join(student.shown.split()), 200), keep=JOINERS)
 
 
+def mark(check: CheckResult) -> tuple[str, str]:
+    """A sign and a word for how a check ended."""
+    if check.practised and check.outcome is Outcome.AWAITING_REVIEW:
+        return MARKS[check.outcome][0], "measured, your instructor's run decides"
+    return MARKS[check.outcome]
+
+
 def points(check: CheckResult) -> str:
-    """Such as 3/7, with what is undecided; nothing where there are no points to be had."""
+    """Such as 3/7, with what is undecided; for a check that has no points here, that it is practice."""
+    if check.practised:
+        return "practice"
     decided = [f"{check.score:g}/{check.max_score:g}"] if check.max_score else []
     return ", ".join([*decided, f"{check.undecided:g} undecided"] if check.undecided else decided)
 
@@ -214,6 +223,8 @@ def total(item: Grade | Record) -> str:
     """The points of an exercise or of a student, of how many are decided; in words where there are none."""
     if item.score is None:
         return STATUSES[Status.EXEMPT][0] if not item.of or _exempt(item) else "no score yet"
+    if isinstance(item, Grade) and item.result and not item.of:
+        return score(item.result)
     return f"{item.score:g} of {item.of - item.undecided:g}{_open(item.undecided)}"
 
 
