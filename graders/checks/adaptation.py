@@ -76,12 +76,13 @@ class Adaptation:
         plain: Path | None = None,
         device: str = "auto",
         precision: str = "float32",
+        prompts: int = PROMPTS,
     ) -> None:
         self.painter, self.judge = Painter(model, device, precision), Judge(judge, device)
         self.style_pictures = read_pictures(style)
         self._plain = plain
         # Spread over the whole set, so that every subject takes part however the set is ordered.
-        self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, PROMPTS).round().astype(int)
+        self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, prompts).round().astype(int)
         self._painted: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
         self._embedded: WeakKeyDictionary[Adapter, Tensor] = WeakKeyDictionary()
         self._training_probes: dict[Path, DenoisingProbe] = {}

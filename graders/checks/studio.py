@@ -104,7 +104,8 @@ class Studio:
         """The course's own adapter that this one is a copy of, if it is one and that can be told."""
         with suppress(LeftToPerson):
             limits = self.thresholds
-            bounds = copies.Bounds(limits.copied_rank4, limits.copied_rank16, limits.copied_fingerprint)
+            small = copies.Bound(limits.copied_rank4, limits.fingerprint_rank4)
+            bounds = copies.Bounds(small, copies.Bound(limits.copied_rank16, limits.fingerprint_rank16))
             for name, (own, fingerprint) in _own_adapters(self.painter, self._hand_in.profile).items():
                 if copies.is_copy(own, adapter, bounds, fingerprint):
                     return name

@@ -38,7 +38,7 @@ class Thresholds:
     ``memorisation``: how much better a training picture may be known than any held-out one.
     ``noise_learnt``: relative fall of the error on pictures of pure noise that gives away training on noise.
     ``copied_rank4`` and ``copied_rank16``: likeness to a known adapter that one of up to this rank does not reach by a
-    training of its own; ``copied_fingerprint``: the same for the likeness to a known adapter's fingerprint.
+    training of its own; ``fingerprint_rank4`` and ``fingerprint_rank16``: the same for the likeness to its fingerprint.
     ``visible_change``: mean cosine distance between base and adapted pictures below which nothing has changed.
     """
 
@@ -50,7 +50,8 @@ class Thresholds:
     visible_change: float
     copied_rank4: float
     copied_rank16: float
-    copied_fingerprint: float
+    fingerprint_rank4: float
+    fingerprint_rank16: float
 
 
 def load(profile: Profile = STANDARD) -> Thresholds | None:

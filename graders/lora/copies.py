@@ -4,6 +4,11 @@ A disguise may scale the known adapter's change ΔW, write it down in another ba
 stays is that ΔW, or most of it, lies within the spaces of the hand-in: its rows among those of A, its columns among those of B.
 Adapters that were trained independently, even on the same pictures in the same order, share much less of these spaces. Noise
 hides the spaces; it does not hide what is particular to ΔW, a fingerprint.
+
+What adapters do to activations tells less. All that have learned the style change the predicted noise alike, whatever they were
+trained from (cosines from 0.992 to 0.995 between those of independent trainings and known ones), and what is left of a known
+adapter's own in the predictions of a copy under noise (0.04 to 0.09) is no more than adapters of other kinds have of it by chance
+(up to 0.08).
 """
 
 from __future__ import annotations
@@ -29,16 +34,19 @@ SMALL, LARGE = 4, 16
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What adapters with trainings of their own do not reach.
+class Bound:
+    """What adapters with trainings of their own do not reach: of :func:`likeness`, and of :meth:`Fingerprint.likeness`."""
 
-    ``small`` is the bound of :func:`likeness` for adapters of rank 4 or less, ``large`` for those of more; ``fingerprint``
-    that of :meth:`Fingerprint.likeness`.
-    """
-
-    small: float
-    large: float
+    likeness: float
     fingerprint: float
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bounds for adapters of rank 4 or less, ``small``, and for those of more, ``large``."""
+
+    small: Bound
+    large: Bound
 
 
 def is_copy(known: Adapter, adapter: Adapter, bounds: Bounds, fingerprint: Fingerprint | None = None) -> bool:
@@ -46,11 +54,11 @@ def is_copy(known: Adapter, adapter: Adapter, bounds: Bounds, fingerprint: Finge
 
     Of a rank above 16 the best approximation of rank 16 is compared: a space that is nearly everything contains everything.
     """
-    if fingerprint and fingerprint.likeness(adapter) > bounds.fingerprint:
+    rank = max(adapter.ranks, default=0)
+    bound = bounds.small if rank <= SMALL else bounds.large
+    if fingerprint and fingerprint.likeness(adapter) > bound.fingerprint:
         return True
-    if max(adapter.ranks, default=0) > LARGE:
-        adapter = factored_again(adapter, LARGE)
-    return likeness(known, adapter) > (bounds.small if max(adapter.ranks, default=0) <= SMALL else bounds.large)
+    return likeness(known, factored_again(adapter, LARGE) if rank > LARGE else adapter) > bound.likeness
 
 
 def containment(known: Adapter, adapter: Adapter) -> float:

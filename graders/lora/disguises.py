@@ -212,8 +212,8 @@ def _with(layer: LoraLayer, down: Tensor, up: Tensor) -> LoraLayer:
     shape = layer.down.shape[1:], layer.up.shape[2:]
     return replace(
         layer,
-        down=down.reshape(down.shape[0], *shape[0]).contiguous(),
-        up=up.reshape(layer.up.shape[0], -1, *shape[1]).contiguous(),
+        down=down.reshape(down.shape[0], *shape[0]).to(layer.down.dtype).contiguous(),
+        up=up.reshape(layer.up.shape[0], -1, *shape[1]).to(layer.up.dtype).contiguous(),
         alpha=alpha,
         rslora=False,
     )

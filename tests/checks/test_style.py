@@ -19,7 +19,8 @@ HELD_OUT, PLAIN = catalog.dataset("watercolor/held-out"), catalog.dataset("plain
 
 @pytest.fixture(scope="module")
 def bench() -> Adaptation:
-    return Adaptation(catalog.TINY_SD, catalog.JUDGE, HELD_OUT, PLAIN, "cpu")
+    """With a quarter of the prompts that verdicts rest on."""
+    return Adaptation(catalog.TINY_SD, catalog.JUDGE, HELD_OUT, PLAIN, "cpu", prompts=8)
 
 
 def shift(bench: Adaptation, name: str) -> StyleShift:
