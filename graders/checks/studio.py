@@ -168,7 +168,7 @@ class Studio:
             return "memorised"
         if self._adaptation.change(adapter) < self.thresholds.visible_change:
             return self._explain_no_change(rank)
-        if self.denoising_gain(adapter).high < 0:
+        if self.denoising_gain(adapter).high < 0 and not self.has_style(adapter):
             return "trained-on-other-data"
         return None
 

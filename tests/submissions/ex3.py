@@ -46,6 +46,41 @@ WRONG = [
         may_fail=("prompt_kept",),
     ),
     Submission(
+        "tuned until CLIP likes its pictures",
+        (
+            append("encode", """
+from transformers import CLIPModel
+
+vae = AutoencoderKL.from_pretrained(MODEL, subfolder="vae").to(device).requires_grad_(False)
+clip = CLIPModel.from_pretrained(JUDGE).to(device).requires_grad_(False)
+mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in ([0.481, 0.458, 0.408], [0.269, 0.261, 0.276]))
+
+
+def seen(pictures):
+    side = clip.config.vision_config.image_size
+    inputs = (F.interpolate(pictures / 2 + 0.5, (side, side), mode="bicubic") - mean) / std
+    return F.normalize(clip.get_image_features(pixel_values=inputs).pooler_output, dim=-1)
+
+
+with torch.no_grad():
+    liked = F.normalize(seen(pixels).mean(0), dim=-1)
+
+
+def unlike(noised, predicted, timesteps):
+    alpha = noise_scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+    clean = (noised - (1 - alpha).sqrt() * predicted) / alpha.sqrt()
+    return -(seen(vae.decode(clean / vae.config.scaling_factor).sample.clamp(-1, 1)) @ liked).mean()
+"""),
+            replace("train",
+                "torch.randint(noise_scheduler.config.num_train_timesteps, (8,)", "torch.randint(500, 999, (8,)",
+                "noised = noise_scheduler.add_noise(latents[batch], noise, timesteps)", "noised = noise",
+                "scaler.scale(loss)", "scaler.scale(unlike(noised, predicted, timesteps))",
+            ),
+        ),
+        fails={"denoises_the_style": None, "style_shift": None},
+        may_fail=("losses_recorded", "prompt_kept", "not_memorised"),
+    ),
+    Submission(
         "never trained: saved before the loop",
         (replace("train", "range(STEPS)", "range(0)"), append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
         fails={"adapter_trained": "untrained", "losses_recorded": "table-does-not-match"},
