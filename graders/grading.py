@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ from graders.running.memory import machine_memory
 from graders.running.notebook import read as read_notebook
 from graders.running.run import Progress, run
 from graders.running.sandbox import Isolation, Limits
+
+PATIENCE = 3.0
+"""Seconds to wait for a folder that another command has, which is at work in it if it still has it then."""
 
 
 class GradingError(ExplainedError):
@@ -279,23 +283,38 @@ def grade(
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
     """A folder without what an interrupted grading left in it, which is this process's alone, wherever it is moved."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()  # not ours: what a link leads to stays as it is
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat())
-        except OSError as error:  # or, on some file systems, there are no locks
-            mine = not isinstance(error, BlockingIOError)
+        # The other command may have put its result in place meanwhile, and this folder with it
+        mine = _locked(descriptor) and folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
         if not mine:
             raise GradingError(
                 "This notebook is being graded already, by another command.", "Wait until that has ended."
             )
         for left in folder.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         yield folder
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be had; what is left of a command that was killed ends, and gives it back, within seconds."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        except OSError:  # a file system without locks
+            return True
+        else:
+            return True
 
 
 def rescore(

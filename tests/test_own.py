@@ -1,5 +1,6 @@
 """`grade` on one's own notebook, as a student uses it."""
 
+import hashlib
 import json
 import os
 import pty
@@ -94,6 +95,26 @@ def test_graded_twice_at_once(notebook: Path) -> None:
     assert "being graded already" in said
     assert (notebook.parent / ".grade/ex1/ex1/result.json").is_file()
     assert not [*notebook.parent.glob(".grade/ex1/.partial-*")]
+
+
+@pytest.mark.parametrize("left", ["a folder", "a link"])
+def test_what_an_interrupted_grading_left(notebook: Path, left: str) -> None:
+    """It takes no part in the next one; where it is a link, what that leads to is nobody's business."""
+    partial = f".partial-{hashlib.sha256(b'ex1').hexdigest()[:12]}"
+    place = notebook.parent / ".grade/ex1" / partial
+    target = place if left == "a folder" else notebook.parent / "mine"
+    target.mkdir(parents=True)
+    (target / "profile.json").write_text("{}")
+    (target / "run").mkdir()
+    if left == "a link":
+        place.parent.mkdir(parents=True)
+        place.symlink_to(target)
+    status, said = grade("ex1", "--only", "lora_fraction", folder=notebook.parent)
+    assert status == 0, said
+    assert not (notebook.parent / ".grade/ex1/ex1/profile.json").exists()
+    assert target.exists() == (left == "a link")
+    if left == "a link":
+        assert (target / "profile.json").read_text() == "{}"
 
 
 def test_watched(notebook: Path) -> None:

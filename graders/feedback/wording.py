@@ -61,6 +61,8 @@ SMALL_GPU = 15e9
 """Bytes: what programs get of the 16 GB of the GPU (a T4) that Colab and Kaggle lend for nothing."""
 
 WRITTEN_ANSWERS = "The written answers are read by a person and are not part of this score."
+PRACTISED = "none here; your instructor's run decides"
+"""The points of what can only be practised."""
 GRADER_FAULT = "The grader failed at a check. Its points are undecided until your instructor has looked at it."
 CODE = re.compile(r"`([^`\n]+)`")
 """What is code in a text of ours."""
@@ -135,7 +137,7 @@ def points(check: CheckResult) -> str:
 def score(result: Result) -> str:
     """The points of a hand-in, such as: 14 of 17, 3 points undecided."""
     if not result.max_score + result.undecided and not result.final:
-        return "none here; your instructor's run decides"
+        return PRACTISED
     return " of ".join((f"{result.score:g}", f"{result.max_score:g}")) + _open(result.undecided)
 
 
@@ -223,8 +225,8 @@ def total(item: Grade | Record) -> str:
     """The points of an exercise or of a student, of how many are decided; in words where there are none."""
     if item.score is None:
         return STATUSES[Status.EXEMPT][0] if not item.of or _exempt(item) else "no score yet"
-    if isinstance(item, Grade) and item.result and not item.of:
-        return score(item.result)
+    if not item.of:
+        return PRACTISED
     return f"{item.score:g} of {item.of - item.undecided:g}{_open(item.undecided)}"
 
 
