@@ -103,9 +103,7 @@ class Studio:
     def copied_from(self, adapter: Adapter) -> str | None:
         """The course's own adapter that this one is a copy of, if it is one and that can be told."""
         with suppress(LeftToPerson):
-            limits = self.thresholds
-            small = copies.Bound(limits.copied_rank4, limits.fingerprint_rank4)
-            bounds = copies.Bounds(small, copies.Bound(limits.copied_rank16, limits.fingerprint_rank16))
+            bounds = copies.Bounds.of(self.thresholds)
             for name, (own, fingerprint) in _own_adapters(self.painter, self._hand_in.profile).items():
                 if copies.is_copy(own, adapter, bounds, fingerprint):
                     return name

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from graders.checks.adapters import Adapter, LoraLayer
+from graders.checks.thresholds import Thresholds
 from graders.lora.disguises import factored_again
 
 RELATIVE = 1e-5
@@ -48,6 +49,17 @@ class Bounds:
     small: Bound
     large: Bound
 
+    @classmethod
+    def of(cls, limits: Thresholds) -> Bounds:
+        """Those among the thresholds."""
+        return cls(
+            Bound(limits.copied_rank4, limits.fingerprint_rank4), Bound(limits.copied_rank16, limits.fingerprint_rank16)
+        )
+
+    def at(self, rank: int) -> Bound:
+        """That for adapters of a rank."""
+        return self.small if rank <= SMALL else self.large
+
 
 def is_copy(known: Adapter, adapter: Adapter, bounds: Bounds, fingerprint: Fingerprint | None = None) -> bool:
     """Whether an adapter is more alike to a known one than trainings of their own ever were.
@@ -55,7 +67,7 @@ def is_copy(known: Adapter, adapter: Adapter, bounds: Bounds, fingerprint: Finge
     Of a rank above 16 the best approximation of rank 16 is compared: a space that is nearly everything contains everything.
     """
     rank = max(adapter.ranks, default=0)
-    bound = bounds.small if rank <= SMALL else bounds.large
+    bound = bounds.at(rank)
     if fingerprint and fingerprint.likeness(adapter) > bound.fingerprint:
         return True
     return likeness(known, factored_again(adapter, LARGE) if rank > LARGE else adapter) > bound.likeness

@@ -29,7 +29,7 @@ def rotated(adapter: Adapter, seed: int) -> Adapter:
         mixing = torch.randn(layer.rank, layer.rank, generator=generator, dtype=torch.float64)
         mixing += 3 * torch.eye(layer.rank, dtype=torch.float64)
         down, up = layer.down.flatten(1).double(), layer.up.flatten(1).double()
-        return torch.linalg.solve(mixing, down).float(), (up @ mixing).float()
+        return torch.linalg.solve(mixing, down), up @ mixing
 
     return _each(adapter, rotate)
 

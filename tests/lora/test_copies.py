@@ -14,7 +14,7 @@ from graders.checks.adapters import Adapter, LoraLayer
 from graders.checks.architecture import empty_unet
 from graders.fixtures import catalog
 from graders.fixtures.independence import COPIED
-from graders.lora.copies import Bound, Bounds, Fingerprint, containment, is_copy, likeness
+from graders.lora.copies import Bounds, Fingerprint, containment, is_copy, likeness
 from graders.lora.disguises import averaged, disguises, factored_again, padded, rescaled
 
 
@@ -29,9 +29,7 @@ def copied(name: str, known: dict[str, Adapter], adapter: Adapter) -> bool:
     """Whether the graders take an adapter for a copy of a known one."""
     limits = thresholds.load()
     assert limits
-    small = Bound(limits.copied_rank4, limits.fingerprint_rank4)
-    bounds = Bounds(small, Bound(limits.copied_rank16, limits.fingerprint_rank16))
-    return is_copy(known[name], adapter, bounds, Fingerprint.read(catalog.fingerprint(name)))
+    return is_copy(known[name], adapter, Bounds.of(limits), Fingerprint.read(catalog.fingerprint(name)))
 
 
 def test_independent_trainings_are_no_copies(known: dict[str, Adapter]) -> None:

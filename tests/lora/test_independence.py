@@ -9,20 +9,18 @@ from graders.checks import thresholds
 from graders.checks.adapter_files import read_adapter
 from graders.checks.architecture import empty_unet
 from graders.fixtures import catalog, independence
-from graders.lora.copies import likeness
+from graders.lora.copies import Bound, Bounds, likeness
 from graders.lora.disguises import combined, disguises
 
 LINES = [json.loads(line) for line in (catalog.ROOT / independence.FILE).read_text().splitlines()]
 DISGUISES = {tuple(line["unit"]): line for line in LINES if line["unit"][0] == "disguise"}
 
 
-def bounds(rank: int) -> tuple[float, float]:
-    """What an adapter of a rank may have in common with a known one, and with its fingerprint."""
+def bound(rank: int) -> Bound:
+    """What an adapter of a rank may have in common with a known one."""
     limits = thresholds.load()
     assert limits
-    if rank == 4:
-        return limits.copied_rank4, limits.fingerprint_rank4
-    return limits.copied_rank16, limits.fingerprint_rank16
+    return Bounds.of(limits).at(rank)
 
 
 @pytest.mark.parametrize("rank", [4, 16])
@@ -31,9 +29,8 @@ def test_no_independent_training_is_accused(rank: int) -> None:
     trained = [line for line in LINES if line["unit"][:2] == ["trained", rank]]
     assert [line["unit"][2] for line in trained] == list(independence.SEEDS)
     assert sum(len(line["pairs"]) for line in trained) == 33 * 32 // 2
-    alike, marked = bounds(rank)
-    assert max(chain.from_iterable([line["known"], *line["pairs"]] for line in trained)) < alike
-    assert max(line.get("fingerprint", 0) for line in trained) < marked
+    assert max(chain.from_iterable([line["known"], *line["pairs"]] for line in trained)) < bound(rank).likeness
+    assert max(line.get("fingerprint", 0) for line in trained) < bound(rank).fingerprint
 
 
 def test_disguises_are_found() -> None:
@@ -44,8 +41,8 @@ def test_disguises_are_found() -> None:
     kept = [line for line in DISGUISES.values() if line["style"] > limits.style_shift]
     missed = []
     for line in kept:
-        alike, marked = bounds(line["unit"][3])
-        if line["likeness"] <= alike and line["fingerprint"] <= marked:
+        of_rank = bound(line["unit"][3])
+        if line["likeness"] <= of_rank.likeness and line["fingerprint"] <= of_rank.fingerprint:
             missed.append(line["unit"])
     assert len(missed) <= 0.05 * len(kept), missed
 
