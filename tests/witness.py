@@ -1,0 +1,129 @@
+"""A witness of everything that people and other programs see, for changes that must not change any of it.
+
+    python -m tests.witness record PLACE      runs notebooks: the zoo, the reference solutions, a course of 40
+    python -m tests.witness write PLACE TO    checks those runs again, and writes all that is made of them
+
+`record` takes an hour and a half on two cores and goes on where it stopped; `write` takes half an hour. Run `write` before
+the change and after it, from the same PLACE, and compare the two folders with `diff -r`. What a run took is in its record, so
+that times and memory are the same in both; the one date that is written is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from graders.batch.gradebook import Grade, Record, Status, Student
+from graders.cli import main as grade
+from graders.feedback import exhibits, terminal
+from graders.feedback.html import student_page
+from graders.feedback.markdown import student_markdown
+from graders.grading import module_of, rescore
+from tests.batch import benchmark
+
+CHECKOUT = Path(__file__).parents[1]
+STUDENTS = 40
+RULES = ("--attempts", "best", "--due", "2026-11-20T00:00+00:00", "--late-penalty", "10")
+
+
+def _run(place: Path, *arguments: object) -> None:
+    """A `grade` command in a folder; 1 says that not all is settled."""
+    command = [sys.executable, "-m", "graders", *map(str, arguments)]
+    status = subprocess.run(command, cwd=place, check=False).returncode
+    if status not in (0, 1):
+        raise SystemExit(f"grade {' '.join(map(str, arguments))}: exit status {status}")
+
+
+def record(place: Path) -> None:
+    """Run everything that has not been run yet."""
+    place.mkdir(parents=True, exist_ok=True)
+    _run(place, "zoo", CHECKOUT, "-o", place / "zoo")
+    if not (place / ".grade" / "reference").is_dir():
+        _run(place, "reference", CHECKOUT)
+    students = benchmark.course(STUDENTS)
+    for number, layout in enumerate(benchmark.LAYOUTS):
+        archive = place / f"{layout.__name__}.zip"
+        if not archive.is_file():
+            benchmark.pack(archive, layout, students[number :: len(benchmark.LAYOUTS)])
+        _run(place, "batch", archive, "-o", place / "course" / layout.__name__, *RULES)
+
+
+def write(place: Path, to: Path) -> int:
+    """Write all that is made of the recorded runs; how many files that is."""
+    graded = sorted(path.parent for path in (*place.glob("zoo/*/*/graded/run"), *place.glob(".grade/reference/*/run")))
+    with ProcessPoolExecutor(2, get_context("spawn")) as workers:
+        for _ in workers.map(_hand_in, graded, [to / folder.relative_to(place) for folder in graded]):
+            print(".", end="", flush=True)
+    for layout in benchmark.LAYOUTS:
+        results = place / "course" / layout.__name__
+        _run(place, "rescore", results)
+        _run(place, "report", results)
+        _published(results, to / "course" / layout.__name__)
+    _helps(to / "help")
+    return sum(path.is_file() for path in to.rglob("*"))
+
+
+def _hand_in(graded: Path, to: Path) -> None:
+    """A hand-in's result, and what its student would be shown."""
+    name = next(part[:3] for part in graded.parts[::-1] if re.match(r"ex\d", part))
+    result = rescore(name, graded)
+    to.mkdir(parents=True)
+    shutil.copy(graded / "result.json", to)
+    shown = Grade(name, Status.GRADED, result.max_score + result.undecided, 0.0, result, folder=graded)
+    titles = {name: module_of(name).EXERCISE.title}
+    record = Record(Student("1234", "Ada Lovelace"), {name: shown})
+    (to / "page.html").write_text(student_page(record, titles, {name: exhibits.of(shown)}), encoding="utf-8")
+    (to / "page.md").write_text(student_markdown(record, titles), encoding="utf-8")
+    for verbose in (False, True):
+        with (to / f"terminal{'-verbose' if verbose else ''}.txt").open("w", encoding="utf-8") as file:
+            terminal.render(result, Console(file=file, width=80), title=titles[name], verbose=verbose)
+
+
+def _published(results: Path, to: Path) -> None:
+    """What a batch writes for people and course systems, archives unpacked, and the results of its hand-ins."""
+    for path in (path for path in results.rglob("*") if path.is_file()):
+        place = path.relative_to(results)
+        if place.parts[0] == "hand-ins" and path.name not in ("result.json", "hand-in.json"):
+            continue
+        target = to / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(target)
+        elif path.name == "junit.xml":
+            target.write_text(re.sub(r' timestamp="[^"]*"', "", path.read_text(encoding="utf-8")), encoding="utf-8")
+        else:
+            shutil.copyfile(path, target)
+
+
+def _helps(to: Path) -> None:
+    to.mkdir(parents=True)
+    for path, command in _commands("grade", grade):
+        with click.Context(command, info_name=path) as context:
+            (to / f"{path.replace(' ', '-')}.txt").write_text(command.get_help(context), encoding="utf-8")
+
+
+def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _commands(f"{path} {name}", inner)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["record"] and len(sys.argv) == 3:
+        record(Path(sys.argv[2]).resolve())
+    elif sys.argv[1:2] == ["write"] and len(sys.argv) == 4:
+        print(f"\n{write(Path(sys.argv[2]).resolve(), Path(sys.argv[3]).resolve())} files")
+    else:
+        raise SystemExit(__doc__)
