@@ -33,7 +33,7 @@ fuzz: $(BIN)/grade
 	HYPOTHESIS_PROFILE=campaign FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
 
 bench: $(BIN)/grade
-	$(BIN)/python -m tests.batch.benchmark --hand-ins $(HAND_INS) --kills $(KILLS)
+	$(BIN)/python -m tests.harness.course.benchmark --hand-ins $(HAND_INS) --kills $(KILLS)
 
 lint: $(BIN)/grade
 	$(BIN)/ruff check .

@@ -4,27 +4,24 @@ import os
 import sys
 from typing import Any
 
-from graders.api import style_similarity
+from graders.lora.api import style_similarity
 
-EXERCISES = ("ex1", "ex2", "ex3", "ex4")
-"""The exercises, each with a grader module of its name."""
-
-__all__ = ["EXERCISES", "load_ipython_extension", "style_similarity", "unload_ipython_extension"]
+__all__ = ["load_ipython_extension", "style_similarity", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext graders`: adds the magic `%grade` to a notebook; in one that is being graded, it does nothing."""
-    from graders.running import MARK
+    from graders.harness.run import MARK
 
     if os.environ.get(MARK):  # where there is no more of this package than notebooks may use
         shell.magics_manager.register_function(lambda line: None, magic_name="grade")
         return
-    from graders.live.magic import load  # `import graders` must stay fast
+    from graders.harness.live.magic import load  # `import graders` must stay fast
 
     load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext graders`."""
-    if magic := sys.modules.get("graders.live.magic"):
+    if magic := sys.modules.get("graders.harness.live.magic"):
         magic.unload(shell)

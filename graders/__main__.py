@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from graders.errors import MachineError
-from graders.machine.packages import explained
+from graders.harness.errors import MachineError
+from graders.harness.machine.packages import explained
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
             )
         )
     try:
-        from graders.cli import main as grade
+        from graders.harness.cli.main import main as grade
     except ImportError as error:
         reason = explained(error)
         if reason is None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from graders.again import Again
-from graders.checks.causes import Cause
-from graders.checks.inspection import Inspection
-from graders.checks.layer_names import LayerNames, read_names
-from graders.checks.lora_counts import (
+from graders.harness.errors import HandInError
+from graders.harness.lesson import Again, Exercise, HandIn
+from graders.harness.rubric import CheckFailed, NotReached, Verdict, fail
+from graders.lora import catalog
+from graders.lora.measures.causes import Cause
+from graders.lora.measures.inspection import Inspection
+from graders.lora.measures.layer_names import LayerNames, read_names
+from graders.lora.measures.lora_counts import (
     RANKS,
     UNEXPLAINED,
     as_number,
@@ -19,11 +22,7 @@ from graders.checks.lora_counts import (
     plain,
     unless_mixed_up,
 )
-from graders.checks.review import await_person
-from graders.engine import CheckFailed, NotReached, Verdict, fail
-from graders.errors import HandInError
-from graders.exercise import Exercise, HandIn
-from graders.fixtures import catalog
+from graders.lora.measures.review import await_person
 
 EXERCISE = Exercise(
     name="ex1",

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from graders.again import Again
-from graders.checks import lora_gradients, optimizer_step, placement
-from graders.checks.adapted_unet import AdaptedUNet
-from graders.checks.blocks import Blocks
-from graders.checks.normality import is_standard_normal
-from graders.checks.precision import relative_error
-from graders.checks.review import await_person
-from graders.checks.training_step import TrainingStep
-from graders.engine import NotReached, Verdict, fail
-from graders.errors import HandInError
-from graders.exercise import Exercise, HandIn
-from graders.fixtures import catalog
-from graders.running.evidence import Unreadable
+from graders.harness.errors import HandInError
+from graders.harness.lesson import Again, Exercise, HandIn, Unreadable
+from graders.harness.rubric import NotReached, Verdict, fail
+from graders.lora import catalog
+from graders.lora.measures import lora_gradients, optimizer_step, placement
+from graders.lora.measures.adapted_unet import AdaptedUNet
+from graders.lora.measures.blocks import Blocks
+from graders.lora.measures.normality import is_standard_normal
+from graders.lora.measures.precision import relative_error
+from graders.lora.measures.review import await_person
+from graders.lora.measures.training_step import TrainingStep
 
 EXERCISE = Exercise(
     name="ex2",

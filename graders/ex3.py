@@ -8,20 +8,19 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from graders.again import Again
-from graders.checks import losses as loss_curves
-from graders.checks import starting_noise
-from graders.checks.adapter_files import BaseWeightsError
-from graders.checks.adapters import Adapter
-from graders.checks.layers import Kind
-from graders.checks.review import await_person
-from graders.checks.studio import Studio
-from graders.checks.tables import close, number, rows_by_rank
-from graders.engine import CheckFailed, NotReached, Verdict, fail
-from graders.errors import HandInError
-from graders.exercise import Exercise, HandIn
-from graders.fixtures import catalog
-from graders.running import values
+from graders.harness.data import values
+from graders.harness.errors import HandInError
+from graders.harness.lesson import Again, Exercise, HandIn
+from graders.harness.rubric import CheckFailed, NotReached, Verdict, fail
+from graders.lora import catalog
+from graders.lora.measures import losses as loss_curves
+from graders.lora.measures import starting_noise
+from graders.lora.measures.adapter_files import BaseWeightsError
+from graders.lora.measures.adapters import Adapter
+from graders.lora.measures.layers import Kind
+from graders.lora.measures.review import await_person
+from graders.lora.measures.studio import Studio
+from graders.lora.measures.tables import close, number, rows_by_rank
 
 EXERCISE = Exercise(
     name="ex3",

@@ -4,62 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from graders.again import Again
-from graders.checks import combined_weight, strength
-from graders.checks.grid import Cell, Grid
-from graders.checks.precision import name_of, relative_error
-from graders.checks.review import await_person
-from graders.engine import NotReached, Verdict, fail
-from graders.exercise import Exercise, HandIn
-from graders.fixtures import catalog
+from graders.harness.lesson import Again, Exercise, HandIn
+from graders.harness.rubric import NotReached, Verdict, fail
+from graders.lora import compositions
+from graders.lora.measures import combined_weight, strength
+from graders.lora.measures.grid import Cell, Grid
+from graders.lora.measures.precision import name_of, relative_error
+from graders.lora.measures.review import await_person
 
-MID_BLOCK = "mid_block.attentions.0.transformer_blocks.0.attn2"
-UP_BLOCK = "up_blocks.2.attentions.1.transformer_blocks.0.attn2"
 EXERCISE = Exercise(
     name="ex4",
     title="Compose two LoRAs",
     hand_in={"images": "pictures", "combined_weight": "tensor"},
-    parameters={
-        "MODEL": str(catalog.TINY_SD),
-        "ADAPTERS": {"style": str(catalog.adapter("style")), "subject": str(catalog.adapter("subject"))},
-        "DEVICE": "auto",
-        "SEED": 1234,
-        "LAYER": f"{MID_BLOCK}.to_k",
-        "PROMPTS": [
-            "a sks cat on a blue background",
-            "a sks cat on a red background",
-            "a red boat on a yellow background",
-        ],
-        # The base comes after cells with adapters: only so is it seen whether those are gone again.
-        "GRID": [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.7, 0.4), (0.8, 1.0), (1.0, 0.5)],
-        "NUM_INFERENCE_STEPS": 8,
-        "GUIDANCE_SCALE": 3.0,
-    },
-    # As many prompts as before, and every cell that a notebook may want to show.
-    others=(
-        {
-            "SEED": 77,
-            "LAYER": f"{UP_BLOCK}.to_q",
-            "PROMPTS": [
-                "a sks cat on a green background",
-                "a sks cat on a cyan background",
-                "a green tree on a blue background",
-            ],
-            "GRID": [(0.6, 0.9), (1.0, 0.0), (0.0, 0.0), (0.0, 0.7), (1.0, 1.0), (0.7, 0.4), (0.0, 1.0)],
-            "NUM_INFERENCE_STEPS": 4,
-        },
-        {
-            "SEED": 5,
-            "LAYER": f"{UP_BLOCK}.to_out.0",
-            "PROMPTS": [
-                "a sks cat on a red background",
-                "a sks cat on a purple background",
-                "a cyan fish on a red background",
-            ],
-            "GRID": [(0.9, 0.6), (0.8, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.7, 0.4)],
-            "NUM_INFERENCE_STEPS": 4,
-        },
-    ),
+    parameters=compositions.GIVEN,
+    others=compositions.OTHERS,
     checked_again=("grid_complete", "base", "alone", "blends", "same_noise", "combined_weight"),
 )
 BLEND = (0.7, 0.4)

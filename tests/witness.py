@@ -23,13 +23,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from graders.batch.gradebook import Grade, Record, Status, Student
-from graders.cli import main as grade
-from graders.feedback import exhibits, terminal
-from graders.feedback.html import student_page
-from graders.feedback.markdown import student_markdown
-from graders.grading import module_of, rescore
-from tests.batch import benchmark
+from graders.harness.cli.main import main as grade
+from graders.harness.grade import module_of, rescore
+from graders.harness.marks import Grade, Record, Status, Student
+from graders.harness.report import exhibits, terminal
+from graders.harness.report.html import student_page
+from graders.harness.report.markdown import student_markdown
+from tests.harness.course import benchmark
 
 CHECKOUT = Path(__file__).parents[1]
 STUDENTS = 40

@@ -15,9 +15,9 @@ import torch
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from graders.errors import ExplainedError
-from graders.running.evidence import Evidence, EvidenceError
-from graders.running.values import Opaque
+from graders.harness.data.values import Opaque
+from graders.harness.errors import ExplainedError
+from graders.harness.run.evidence import Evidence, EvidenceError
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from graders.checks import adapter_files
-from graders.checks.adapter_files import AdapterError, read_adapter
-from graders.checks.layers import Kind
-from graders.lora.copies import likeness
+from graders.lora.measures import adapter_files
+from graders.lora.measures.adapter_files import AdapterError, read_adapter
+from graders.lora.measures.copies import likeness
+from graders.lora.measures.layers import Kind
 from tests.fuzz.strategies import (
     ROOT,
     assert_cheap,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graders.answers import COLUMNS, Answer, PointsError, read_points, with_points, write
+from graders.harness.course.answers import COLUMNS, Answer, PointsError, read_points, with_points, write
 from tests.fuzz.strategies import NASTY, assert_explained, mutated, texts
 
 ROW = ["ex1", "ada", "1", "Why?", "So.", "", "2", "1,5"]

@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from graders import ex1, ex4
-from graders.checks import losses
-from graders.checks.adapters import LoraLayer
-from graders.checks.architecture import Architecture
-from graders.checks.grid import Cell, Grid
-from graders.checks.inspection import Inspection
-from graders.checks.studio import Studio
-from graders.checks.tables import close, number, rows_by_rank
-from graders.engine import CheckFailed, LeftToPerson, NotReached, Verdict
-from graders.errors import HandInError
-from graders.exercise import HandIn
-from graders.fixtures import catalog
-from graders.result import CheckResult, Outcome
-from graders.running.evidence import TYPES, Evidence, Missing, TensorFacts
-from graders.running.report import RunError, RunReport
-from graders.running.values import Malformed, decode
+from graders.harness.data.values import Malformed, decode
+from graders.harness.ending import RunError, RunReport
+from graders.harness.errors import HandInError
+from graders.harness.lesson import HandIn
+from graders.harness.result import CheckResult, Outcome
+from graders.harness.rubric import CheckFailed, LeftToPerson, NotReached, Verdict
+from graders.harness.run.evidence import TYPES, Evidence, Missing, TensorFacts
+from graders.lora import catalog
+from graders.lora.measures import losses
+from graders.lora.measures.adapters import LoraLayer
+from graders.lora.measures.architecture import Architecture
+from graders.lora.measures.grid import Cell, Grid
+from graders.lora.measures.inspection import Inspection
+from graders.lora.measures.studio import Studio
+from graders.lora.measures.tables import close, number, rows_by_rank
 from tests.fuzz.strategies import NUMBERS, assert_explained, encoded, scalars, texts
 
 VERDICTS = (CheckFailed, LeftToPerson, NotReached, HandInError)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graders.running.evidence import Evidence, EvidenceError
+from graders.harness.run.evidence import Evidence, EvidenceError
 from tests.fuzz.strategies import (
     KINDS,
     Folder,

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graders.errors import ExplainedError
-from graders.running import notebook as notebooks
-from graders.running.notebook import NotebookError
+from graders.harness.errors import ExplainedError
+from graders.harness.run import notebook as notebooks
+from graders.harness.run.notebook import NotebookError
 from tests.fuzz.strategies import ROOT, assert_cheap, assert_explained, edited, json_values, linux_only, mutated, texts
 
 REAL = [path.read_bytes() for path in sorted(ROOT.glob("reference_solutions/*.ipynb"))]

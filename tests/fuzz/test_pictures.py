@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from graders.checks.pictures import PicturesError, as_picture, read_pictures
-from graders.running import evidence as limits
-from graders.running.collect import _png as collected_png
-from graders.running.values import Budget
+from graders.harness.data.values import Budget
+from graders.harness.run import evidence as limits
+from graders.harness.run.kernel.collect import _png as collected_png
+from graders.lora.measures.pictures import PicturesError, as_picture, read_pictures
 from tests.fuzz.strategies import ROOT, Folder, assert_cheap, assert_explained, edited, json_values, linux_only, mutated
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from graders.feedback import terminal
-from graders.misconceptions import MISCONCEPTIONS
-from graders.result import CheckResult, Outcome, Result, load
+from graders.harness.report import terminal
+from graders.harness.result import CheckResult, Outcome, Result, load
+from graders.lora.misconceptions import MISCONCEPTIONS
 from tests.fuzz.strategies import texts
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from graders import ex2
-from graders.checks.training_step import TrainingStep
-from graders.exercise import HandIn
-from graders.running import values
-from graders.running.evidence import TYPES, ModuleState, OptimizerState, ParameterState
+from graders.harness.data import values
+from graders.harness.lesson import HandIn
+from graders.harness.run.evidence import TYPES, ModuleState, OptimizerState, ParameterState
+from graders.lora.measures.training_step import TrainingStep
 from tests.fuzz.strategies import NUMBERS, texts
 from tests.fuzz.test_checks import Held, decoded, judge
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graders.running import values
-from graders.running.collect import Encoder
-from graders.running.report import Ended, read_report
-from graders.running.values import Malformed
+from graders.harness.data import values
+from graders.harness.data.values import Malformed
+from graders.harness.ending import Ended, read_report
+from graders.harness.run.kernel.collect import Encoder
 from tests.fuzz.strategies import NASTY, assert_cheap, assert_plain, edited, encoded, json_values, linux_only, mutated
 
 

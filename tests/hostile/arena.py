@@ -19,10 +19,10 @@ from unittest import mock
 
 import psutil
 
-from graders.grading import Setting, grade
-from graders.result import Result
-from graders.running.bubblewrap import Bubblewrap
-from graders.running.sandbox import Limits
+from graders.harness.grade import Setting, grade
+from graders.harness.result import Result
+from graders.harness.run.bubblewrap import Bubblewrap
+from graders.harness.run.sandbox import Limits
 from tests.hostile.case import Aftermath, Case
 from tests.hostile.hand_in import HandIn, Said
 from tests.hostile.outside import CHECKOUT, Outside

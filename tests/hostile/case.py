@@ -11,11 +11,11 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from graders.grading import Setting
-from graders.result import Result
-from graders.running.bubblewrap import Bubblewrap
-from graders.running.evidence import Evidence
-from graders.running.sandbox import Limits
+from graders.harness.grade import Setting
+from graders.harness.result import Result
+from graders.harness.run.bubblewrap import Bubblewrap
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.sandbox import Limits
 
 LIMITS = Limits(memory=800 << 20, processes=200, disk=32 << 20, shared_memory=32 << 20, files=1000)
 SMALL = Setting(Bubblewrap(), LIMITS, time_limit=120.0, grace=3.0)

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from graders.feedback import terminal
-from graders.result import Result, load
+from graders.harness.report import terminal
+from graders.harness.result import Result, load
 from tests.hostile.arena import Innocent
 from tests.hostile.case import Aftermath, Case
 from tests.hostile.hand_in import HandIn, Said

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from graders.running.gather import LEFT_OUT
+from graders.harness.run.gather import LEFT_OUT
 from tests.hostile.case import EVIL, KEEP, LIMITS, SHORT, Aftermath, Case, nothing_found
 
 FILE = "pytorch_lora_weights.safetensors"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from graders import answers
+from graders.harness.course import answers
 from tests.hostile.case import EVIL, Aftermath, Case
 from tests.hostile.outside import CHECKOUT
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 import graders
-from graders.fixtures import catalog
+from graders.lora import catalog
 
 CHECKOUT = Path(graders.__file__).parents[1]
 COURSE = (

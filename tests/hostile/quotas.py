@@ -191,7 +191,8 @@ keep()
         KEEP
         + """
 import glob, importlib, sys
-for name in ("pytest", "hypothesis", "mypy", "pebble", "graders.ex1", "graders.engine", "graders.fixtures", "grade_beside"):
+for name in ("pytest", "hypothesis", "mypy", "pebble", "grade_beside",
+             "graders.ex1", "graders.harness.rubric", "graders.lora.fixtures"):
     attempt(f"import {name}", lambda: importlib.import_module(name))
 for folder in [path for path in sys.path if path.endswith("-packages")]:
     names = os.listdir(folder)

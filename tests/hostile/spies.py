@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from graders.running import MARK
+from graders.harness.run import MARK
 from tests.hostile.case import KEEP, Aftermath, Case, nothing_found
 
 SEARCH = (
@@ -84,8 +84,9 @@ keep()
         + """
 import importlib, pkgutil, sys
 sys.path += ["/opt/grade", "/grade", *OUTSIDE["folders"]]
-for name in ("ex1", "ex2", "ex3", "ex4", "grading", "engine", "result", "checks.lora_counts", "checks.thresholds",
-             "checks.layer_names", "fixtures", "zoo", "answers"):
+for name in ("ex1", "ex2", "ex3", "ex4", "harness.grade", "harness.rubric", "harness.result",
+             "lora.measures.lora_counts", "lora.measures.thresholds", "lora.measures.layer_names",
+             "lora.fixtures", "harness.zoo", "harness.course.answers"):
     attempt(name, lambda: importlib.import_module(f"graders.{name}").__file__.lower())
 found += [name for name in sys.modules if name.startswith("graders.ex")]
 keep()

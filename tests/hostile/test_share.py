@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from graders.running import cgroup
-from graders.running.bubblewrap import Bubblewrap
-from graders.running.sandbox import WRITABLE, Limits
+from graders.harness.run import cgroup
+from graders.harness.run.bubblewrap import Bubblewrap
+from graders.harness.run.sandbox import WRITABLE, Limits
 
 SWARM = """
 import os, time

@@ -1,6 +1,6 @@
 """Hand-ins for exercise 1: wrong in different ways, and right in others."""
 
-from graders.zoo import Change, Submission, append, replace, rewrite, strip_solutions
+from graders.harness.zoo import Change, Submission, append, replace, rewrite, strip_solutions
 
 LINEAR = "isinstance(module, torch.nn.Linear)"
 WIDTHS = "rank * (layer.in_features + layer.out_features)"

@@ -1,6 +1,6 @@
 """Hand-ins for exercise 2: wrong in different ways, and right in others."""
 
-from graders.zoo import Change, Submission, append, replace, rewrite, strip_solutions
+from graders.harness.zoo import Change, Submission, append, replace, rewrite, strip_solutions
 
 TARGETS = 'target_modules=["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]'
 LOSS = "F.mse_loss(noise_pred, noise)"

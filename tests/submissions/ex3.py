@@ -1,6 +1,6 @@
 """Hand-ins for exercise 3: wrong in different ways, and right in others."""
 
-from graders.zoo import Submission, append, replace, rewrite, strip_solutions
+from graders.harness.zoo import Submission, append, replace, rewrite, strip_solutions
 
 PARAMETERS = {"STEPS": 150, "SEED": 1234}
 """Half of the steps that the exercise asks for: the style is learned in 100, and the zoo is large. The same seed for all,

@@ -1,6 +1,6 @@
 """Hand-ins for exercise 4: wrong in different ways, and right in others."""
 
-from graders.zoo import Submission, append, replace, rewrite, strip_solutions
+from graders.harness.zoo import Submission, append, replace, rewrite, strip_solutions
 
 SET = "pipe.set_adapters(list(ADAPTERS), [style, subject])"
 GENERATOR = 'generator=torch.Generator("cpu").manual_seed(SEED),'

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from graders import EXERCISES
-from graders.feedback import exhibits
-from graders.feedback.html import student_page
-from graders.misconceptions import MISCONCEPTIONS
-from graders.zoo import Graded, Keeper, Submission, load
-from tests.feedback.records import TITLES, Page, grade, record
+from graders.harness.report import exhibits
+from graders.harness.report.html import student_page
+from graders.harness.zoo import Graded, Keeper, Submission, load
+from graders.lesson import EXERCISES
+from graders.lora.misconceptions import MISCONCEPTIONS
+from tests.harness.report.records import TITLES, Page, grade, record
 
 CHECKOUT = Path(__file__).parents[2]
 PENS = {name: load(name, CHECKOUT) for name in EXERCISES}

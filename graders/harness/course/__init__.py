@@ -1,1 +1,1 @@
-"""Everybody's hand-ins, and what is kept of them."""
+"""Many hand-ins: found in what a course system gives, graded unattended, and brought together in a gradebook."""

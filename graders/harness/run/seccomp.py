@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from graders.running.sandbox import IsolationError
+from graders.harness.run.sandbox import IsolationError
 
 _REFUSED = (
     # Keys, which belong to the user; doors to the Linux kernel that have often been left open; sockets past this filter

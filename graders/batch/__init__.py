@@ -1,1 +1,0 @@
-"""Many hand-ins: found in what a course system gives, graded unattended, and brought together in a gradebook."""

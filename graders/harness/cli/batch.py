@@ -1,0 +1,281 @@
+"""The `grade` commands for many hand-ins: `batch`, `rescore` and `report`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from graders.harness.cli import options
+from graders.lesson import EXERCISES
+from graders.lora.options import named as named_profile
+from graders.lora.options import profile as profile_option
+
+if TYPE_CHECKING:
+    from graders.harness.course.anonymity import Key
+    from graders.harness.course.store import Store
+    from graders.harness.gradebooks.export import Wanted
+
+
+def _exports(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, Path], ...]:
+    """EXERCISE=FILE or FILE."""
+    named = (text.partition("=") if text.partition("=")[0] in EXERCISES else ("", "", text) for text in given)
+    return tuple((exercise, Path(path)) for exercise, _, path in named)
+
+
+def _titles(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    parts = [text.partition("=") for text in given]
+    if wrong := [
+        text
+        for text, (name, _, title) in zip(given, parts, strict=True)
+        if name not in (*EXERCISES, "total") or not title
+    ]:
+        raise click.BadParameter(f"{wrong[0]!r} is not EXERCISE=TITLE; exercises are {', '.join(EXERCISES)} and total")
+    return {name: title for name, _, title in parts}
+
+
+_folder = click.Path(path_type=Path, file_okay=False)
+_file = click.Path(path_type=Path, dir_okay=False)
+_references = click.option(
+    "--references", type=_folder, help="The reference solutions, whose model answers are put beside written answers."
+)
+_gradebook = click.option(
+    "--gradebook",
+    "gradebooks",
+    multiple=True,
+    metavar="[EXERCISE=]FILE",
+    callback=_exports,
+    help="Canvas's export of the gradebook, or Moodle's grading worksheet: scores are put into a copy of it.",
+)
+_column = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="EXERCISE=TITLE",
+    callback=_titles,
+    help="To which column of it an exercise (or total) goes.",
+)
+_scale = click.option("--scale", is_flag=True, help="Convert points where a column of it is worth others.")
+_isolation = options.isolation("bubblewrap", "none only on a machine that may be lost.")
+_jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
+EXIT_STOPPED = 130
+
+
+def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    from graders.harness.course.roster import moment
+
+    try:
+        return moment(text) if text else None
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no date and time; write it as 2026-11-30T23:59+01:00") from None
+
+
+@click.command()
+@click.argument("hand_ins", metavar="HAND-INS", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, metavar="RESULTS", type=_folder, help="Where everything is kept.")
+@click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
+@_isolation
+@_jobs
+@options.check_limit()
+@profile_option()
+@click.option(
+    "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
+)
+@click.option("--roster", type=_file, help="CSV file of the students: who is missing, exempt, or has more time.")
+@click.option(
+    "--attempts", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Which counts."
+)
+@click.option("--due", callback=_moment, metavar="TIME", help="Hand-ins are late after 2026-11-30T23:59+01:00.")
+@click.option(
+    "--late-penalty",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    metavar="PERCENT",
+    help="Points lost for each day late.",
+)
+@click.option(
+    "--anonymous", "key", metavar="KEY", type=_file, help="Keep no names in RESULTS, but in this file: who is who."
+)
+@_references
+@_gradebook
+@_column
+@_scale
+def batch(
+    hand_ins: Path,
+    output: Path,
+    exercise: str | None,
+    isolation: str,
+    jobs: int | None,
+    check_limit: float | None,
+    profile: Path | None,
+    time_limit: int,
+    roster: Path | None,
+    attempts: str,
+    due: datetime | None,
+    late_penalty: float,
+    key: Path | None,
+    references: Path | None,
+    **gradebook: Any,
+) -> None:
+    """Grade all HAND-INS that a course system gave, and write gradebooks, feedback and a report to RESULTS.
+
+    HAND-INS is a Canvas or Moodle zip, an nbgrader folder, a Gradescope export, a folder per student or a folder of
+    notebooks. The same command again goes on where it stopped, and grades only what is new.
+    """
+    from dataclasses import replace
+
+    from graders.harness import grade as grading
+    from graders.harness.cli import progress as feedback
+    from graders.harness.course import anonymity
+    from graders.harness.course import roster as lists
+    from graders.harness.course.batch import deposit
+    from graders.harness.course.discovery import discover
+    from graders.harness.course.store import Order, Rules, Store
+    from graders.harness.course.workers import crew
+    from graders.harness.machine.promises import insist
+    from graders.lora.measures import thresholds
+    from graders.lora.profile import STANDARD
+
+    console = Console(file=sys.stdout)
+    asked = named_profile(profile).profile() if profile else STANDARD
+    store = Store(output)
+    with _at_work(store, console):
+        with console.status("Looking at the hand-ins…"):
+            found = discover(hand_ins, exercise)
+            known = lists.read(roster) if roster else lists.Roster()
+            feedback.recognised(found, console)
+            if key:
+                found, known = anonymity.hide(found, known, anonymity.Key(key, output))
+            named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
+            exercises = tuple(name for name in EXERCISES if name in named)
+            thresholds.ensure(asked, exercises)
+            rules = Rules(exercises, attempts, dict.fromkeys(exercises, due) if due else {}, late_penalty)
+            strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
+            store.extend(Order(rules, known, found.layout, strays, anonymous=key is not None))
+            todo = deposit(found, rules, store)
+        within = replace(grading.setting(isolation, asked, check_limit), time_limit=float(time_limit))
+        if within.isolation:
+            with console.status("Putting the sandbox to the test…"):
+                insist(within.isolation)
+        feedback.watch(todo, store, crew(within, jobs), console)
+        _publish(store, references, console, _wanted(**gradebook))
+
+
+@click.command()
+@click.argument("results", type=_folder)
+@_jobs
+@options.check_limit()
+@_references
+def rescore(results: Path, jobs: int | None, check_limit: float | None, references: Path | None) -> None:
+    """Check the stored runs in RESULTS again with the graders of now, and say whose points changed and why.
+
+    No notebook is executed.
+    """
+    from graders.harness.cli import progress as feedback
+    from graders.harness.course.store import Store
+    from graders.harness.course.workers import crew
+    from graders.harness.data.documents import DamagedError
+    from graders.harness.grade import setting
+    from graders.lora.measures import thresholds
+    from graders.lora.profile import beside
+
+    console = Console(file=sys.stdout)
+    store = Store(results)
+    store.order()
+    for stored in store.attempts():
+        with suppress(DamagedError):  # which is said of that hand-in, and keeps nobody else from being graded
+            thresholds.ensure_decides(beside(stored.graded), (stored.exercise,))
+    with _at_work(store, console):
+        feedback.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
+        _publish(store, references, console)
+
+
+@click.command()
+@click.argument("results", type=_folder)
+@click.option("--names", metavar="KEY", type=_file, help="The file that --anonymous made: put the names back.")
+@click.option(
+    "-o", "--output", metavar="FOLDER", type=_folder, help="Write it here; what has names must not go to RESULTS."
+)
+@_references
+@_gradebook
+@_column
+@_scale
+def report(results: Path, names: Path | None, output: Path | None, references: Path | None, **gradebook: Any) -> None:
+    """Make the gradebooks, the feedback and the report of RESULTS again, with the points entered meanwhile."""
+    from graders.harness.course.anonymity import Key
+    from graders.harness.course.store import Store
+
+    store = Store(results)
+    store.order()
+    if names and (output is None or output.resolve().is_relative_to(results.resolve())):
+        raise click.UsageError("--names needs -o FOLDER, a folder outside of RESULTS")
+    key = Key(names, results) if names else None
+    console = Console(file=sys.stdout)
+    with _at_work(store, console):
+        _publish(store, references, console, _wanted(**gradebook), key, output)
+
+
+@contextmanager
+def _at_work(store: Store, console: Console) -> Iterator[None]:
+    """Keeps others from the results; Ctrl-C and a full disk end what is in flight, and nothing else is lost."""
+    from graders.harness.course.workers import room
+
+    try:
+        with store.locked(), room(store.root):
+            yield
+    except KeyboardInterrupt:
+        console.print("Stopped. What was finished is kept; the same command goes on from here.")
+        sys.exit(EXIT_STOPPED)
+
+
+@click.command()
+@click.argument("exercise", type=click.Choice(EXERCISES))
+@click.argument("archive", type=_file)
+@click.option(
+    "--wheel",
+    required=True,
+    type=_file,
+    help="The graders' wheel from `make wheel`; the instructors' has to lie beside it.",
+)
+@click.option(
+    "--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install."
+)
+@_isolation
+def autograder(exercise: str, archive: Path, wheel: Path, constraints: Path, isolation: Any) -> None:
+    """Pack the graders of EXERCISE into ARCHIVE, a zip file to upload to Gradescope as the assignment's autograder."""
+    from graders.harness.data.saving import save
+    from graders.harness.gradebooks.autograder import pack
+
+    save(pack(exercise, wheel, constraints, isolation), archive)
+    click.echo(f"{archive}: upload it to Gradescope as the autograder of the assignment for {exercise}.")
+
+
+def _wanted(gradebooks: tuple[tuple[str, Path], ...], columns: dict[str, str], scale: bool) -> Wanted:
+    from graders.harness.gradebooks.export import Wanted
+
+    return Wanted(gradebooks, columns, scale)
+
+
+def _publish(
+    store: Store,
+    references: Path | None,
+    console: Console,
+    wanted: Wanted | None = None,
+    names: Key | None = None,
+    to: Path | None = None,
+) -> None:
+    """Write everything that is made of the results, and end with a status that says whether all is settled."""
+    from graders.harness.cli.progress import summary
+    from graders.harness.cli.publish import publish
+
+    with console.status("Writing gradebooks, feedback and the report…"):
+        made, notes = publish(store, to or store.root, references, wanted, names)
+    sys.exit(summary(made.gradebook, notes, to or store.root, console))

@@ -1,0 +1,244 @@
+"""The `grade` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from graders.harness.cli import own
+from graders.harness.cli.batch import autograder, batch, report, rescore
+from graders.harness.errors import ExplainedError
+from graders.harness.machine.packages import explained
+from graders.harness.report import terminal, wording
+from graders.harness.run import MARK
+from graders.lesson import EXERCISES
+from graders.lora.commands import COMMANDS
+
+EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
+
+
+class _Commands(click.Group):
+    """Exercises are commands of their own: `grade ex3`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ExplainedError as error:
+            terminal.complain(error)
+            ctx.exit(EXIT_UNGRADABLE)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get("GRADE_DEBUG"):
+                raise
+            if isinstance(error, ImportError) and (reason := explained(error)):
+                terminal.complain(reason)
+                ctx.exit(EXIT_UNGRADABLE)
+            problem = f"The graders failed ({type(error).__name__}: {error})."
+            terminal.complain(ExplainedError(problem, "Run it with GRADE_DEBUG=1 and report what it says."))
+            ctx.exit(EXIT_FAULT)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lora-graders")
+def main() -> None:
+    """Grade the exercises of a lesson on LoRA fine-tuning of Stable Diffusion."""
+    if os.environ.get(MARK):  # a notebook with `!grade` in it would grade itself without end
+        click.echo("This notebook is being graded.")
+        sys.exit(0)
+    _quiet()
+
+
+def _quiet() -> None:
+    """Keep the libraries' own progress bars and advice off the terminal."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+for _name in EXERCISES:
+    main.add_command(own.exercise(_name))
+main.add_command(own.every)
+
+
+@main.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@own.device
+@own.isolation
+def reference(folder: Path, device: str | None, isolation: str) -> None:
+    """Grade every reference solution in FOLDER (a checkout) on everything that hand-ins may meet.
+
+    Fails unless each gets full marks with every set of parameters.
+    """
+    from graders.harness import grade as grading
+    from graders.harness.rubric import CHECK_SECONDS
+
+    console = Console(file=sys.stdout)
+    failed = False
+    times: list[tuple[float, str]] = []
+    for name in EXERCISES:
+        notebook = folder / "reference_solutions" / f"{name}.ipynb"
+        exercise = grading.module_of(name).EXERCISE
+        for other in range(max(1, len(exercise.others))):
+            place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
+            with own.progress(console, name) as watcher:
+                timed = _Timed(watcher.on_check, name)
+                listening = grading.Watcher(watcher.on_run, timed.on_check)
+                result = grading.grade(
+                    name, notebook, place, own.given((), device), listening, other, grading.setting(isolation)
+                )
+                timed.end()
+            times += timed.times
+            right = result.exit_status == 0
+            failed = failed or not right
+            shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""
+            mark = "[green]✓[/]" if right else "[red]✗[/]"
+            console.print(f"{mark} {name}{shown}: {wording.score(result)}", highlight=False)
+            if not right:
+                terminal.render(result, console, title=exercise.title)
+    seconds, check = max(times)
+    console.print(
+        f"The slowest check took {seconds:.1f} s: {check}. A check may take {CHECK_SECONDS:.0f} s.", highlight=False
+    )
+    sys.exit(1 if failed else 0)
+
+
+class _Timed:
+    """How long each check takes, from when it is announced until the next one is."""
+
+    def __init__(self, on_check: Callable[[str], None], exercise: str) -> None:
+        self.times: list[tuple[float, str]] = []
+        self._tell, self._exercise = on_check, exercise
+        self._running: tuple[float, str] | None = None
+
+    def on_check(self, title: str) -> None:
+        """A check begins."""
+        self.end()
+        self._running = time.monotonic(), title
+        self._tell(title)
+
+    def end(self) -> None:
+        """The check that runs, if one does, has ended."""
+        if self._running:
+            self.times.append((time.monotonic() - self._running[0], f"{self._exercise}, {self._running[1]}"))
+        self._running = None
+
+
+@main.command()
+@click.option("--sandbox", is_flag=True, help="Fail as well if other people's notebooks cannot be run safely here.")
+@click.option("--network", is_flag=True, help="Ask as well whether the Hugging Face Hub can be reached.")
+def doctor(sandbox: bool, network: bool) -> None:
+    """Find out what is wrong with this machine, if anything is, and what helps.
+
+    Looks at the packages, the models and data of the exercises, the GPU, memory, disk, and the cache of other models, and
+    puts every promise of the sandbox to the test by an attempt to break it. Fails only if your own notebooks cannot be
+    graded here, for which no sandbox is needed.
+    """
+    from graders.harness.machine.examination import examine
+    from graders.harness.report.doctor import render
+
+    mine, others = render(examine(Path.cwd(), network=network), Console())
+    sys.exit(0 if mine and (others or not sandbox) else 1)
+
+
+@main.command()
+@click.argument("folder", default="lora-exercises", type=click.Path(path_type=Path, file_okay=False))
+def start(folder: Path) -> None:
+    """Put the exercises, with the models and data that they need, into FOLDER. Nothing that is there is replaced."""
+    from graders.harness.release import start as copy
+
+    for notebook, new in copy(folder):
+        click.echo(f"{notebook}{'' if new else ' is there already and stays as it is'}")
+    click.echo(f"Go on with: cd {folder}, open assignments in Jupyter, and run grade ex1 whenever you want to know.")
+
+
+@main.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--exercise", "exercises", multiple=True, type=click.Choice(EXERCISES), help="Only this one (repeat).")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep notebooks, results and feedback here, and go on with what is here already.",
+)
+def zoo(folder: Path, exercises: tuple[str, ...], output: Path | None) -> None:
+    """Grade every hand-in of the zoo in FOLDER (a checkout) and compare each verdict with what is known."""
+    from graders.harness import zoo as keeping
+    from graders.harness.report.zoo import render
+
+    console = Console(file=sys.stdout)
+    with TemporaryDirectory(prefix="grade-zoo-") as place:
+        keeper = keeping.Keeper((output or Path(place)).resolve())
+        try:
+            futures = [
+                future
+                for name in exercises or EXERCISES
+                for pen in [keeping.load(name, folder)]
+                for future in keeper.grade(pen, pen.submissions).values()
+            ]
+            sys.exit(render(futures, console))
+        finally:
+            keeper.close()
+
+
+@main.command("answers")
+@click.argument("file", default="written-answers.csv", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--references",
+    default="reference_solutions",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The reference solutions, which hold the questions and model answers.",
+)
+def collect_answers(file: Path, references: Path) -> None:
+    """Collect the written answers of all hand-ins graded here into FILE, where a person enters points.
+
+    Run it again after grading more, or after entering points: what was entered stays, and the points are added up.
+    """
+    from graders.harness.course import answers as written
+
+    found = written.collect(Path.cwd() / ".grade", references)
+    if not found:
+        raise written.PointsError("No hand-in has been graded in this folder.", "Grade some first: grade all FOLDER")
+    if file.exists():
+        found = written.with_points(found, written.read_points(file))
+    written.write(found, file)
+    table = Table("exercise", "hand-in", Column("read", justify="right"), Column("points", justify="right"), box=None)
+    for exercise, hand_in in dict.fromkeys((a.exercise, a.hand_in) for a in found):
+        mine = [a for a in found if (a.exercise, a.hand_in) == (exercise, hand_in)]
+        given = [a.points for a in mine if a.points is not None]
+        table.add_row(
+            exercise,
+            terminal.line(hand_in),
+            f"{len(given)} of {len(mine)}",
+            f"{sum(given):g} of {sum(a.of for a in mine):g}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"{escape(str(file))}: enter points in the last column, then run this again.", highlight=False)
+
+
+@main.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+def release(folder: Path) -> None:
+    """Write assignments/ from reference_solutions/ in FOLDER (a checkout of the graders)."""
+    from graders.harness.release import release as make
+
+    for solution in sorted((folder / "reference_solutions").glob("*.ipynb")):
+        assignment = folder / "assignments" / solution.name
+        make(solution, assignment)
+        click.echo(assignment)
+
+
+for _command in (batch, rescore, report, autograder, *COMMANDS):
+    main.add_command(_command)

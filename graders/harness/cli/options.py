@@ -1,0 +1,29 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def isolation(default: str, advice: str) -> Callable[[Any], Any]:
+    """`--isolation`: where a notebook's code runs; ``advice`` says when to choose what."""
+    return click.option(
+        "--isolation",
+        type=click.Choice(["bubblewrap", "none"]),
+        default=default,
+        show_default=True,
+        help=f"Where the notebook's code runs; {advice}",
+    )
+
+
+def check_limit() -> Callable[[Any], Any]:
+    """`--check-limit`: after how many seconds a check hangs."""
+    return click.option(
+        "--check-limit",
+        type=click.FloatRange(min=0.001),
+        metavar="SECONDS",
+        help="Give up a check that takes longer, as a fault of the grader; otherwise after 15 minutes.",
+    )

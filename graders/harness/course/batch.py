@@ -1,0 +1,158 @@
+"""A batch: everybody's attempts are graded in parallel, and what the machine may have broken is tried once more alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass, replace
+
+from pebble import ProcessExpired
+
+from graders.harness.course.discovery import HandIns
+from graders.harness.course.once import Done
+from graders.harness.course.store import Rules, Store, Stored
+from graders.harness.course.workers import Crew, DiskFullError, Verdict, Workers, working
+from graders.harness.data.documents import DamagedError
+from graders.harness.errors import ExplainedError
+from graders.harness.marks import Status
+from graders.harness.result import Result
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An attempt of which something has become; ``done`` is what had to be done for it, None if nothing could be."""
+
+    stored: Stored
+    done: Done | None
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """An attempt that will be tried once more, alone, and why."""
+
+    stored: Stored
+    problem: str
+
+
+def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
+    """Keep all attempts in the store, and return those that have to be graded: of each student and exercise, the last.
+
+    All of them are returned where the best one counts.
+    """
+    kept: dict[tuple[str, str], list[Stored]] = {}
+    hopeless: set[Stored] = set()
+    for attempt in hand_ins.attempts:
+        content = b""
+        if not attempt.problem:
+            try:
+                content = hand_ins.content(attempt)
+            except ExplainedError as error:
+                attempt = replace(attempt, problem=error.problem)
+        stored = store.deposit(attempt, content)
+        if attempt.problem:
+            if stored.status is None:
+                stored = stored.concluded(Status.REFUSED, attempt.problem, "Hand in the notebook itself.")
+                store.update(stored)
+            hopeless.add(stored)
+        kept.setdefault((attempt.student.id, attempt.exercise), []).append(stored)
+    chosen = [attempts if rules.attempts == "best" else attempts[-1:] for attempts in kept.values()]
+    todo = [stored.set_damage_aside() for attempts in chosen for stored in attempts if stored not in hopeless]
+    for stored in todo:
+        store.update(stored)
+    return todo
+
+
+def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished | SetAside]:
+    """Grade what is to be done, side by side. What has been graded before is not graded again.
+
+    Raises :class:`DiskFullError` when nothing can be written any more; all that was finished is kept.
+    """
+    aside: list[Stored] = []
+    with working(crew) as workers:
+        for stored, verdict in _graded(todo, workers):
+            known = verdict.done is Done.KEPT and stored.status is not None and not verdict.fault
+            if verdict.doubtful and not known:
+                aside.append(stored)
+                yield SetAside(stored, verdict.problem or "it did not end as it should")
+            else:
+                yield _conclude(stored, verdict, store)
+    for stored in aside:
+        with working(crew.alone) as workers:  # a fresh one for each: the last may have left a broken GPU
+            for again, verdict in _graded([stored], workers, again=True):
+                yield _conclude(again, verdict, store)
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A stored run that was checked again: its result before and after, or why there is no new one."""
+
+    stored: Stored
+    before: Result | None
+    after: Result | None
+    problem: str = ""
+
+
+def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
+    """Check every stored run again, side by side. Where that fails, the result that is there stays."""
+    before = {}
+    for stored in store.attempts():
+        try:
+            if result := stored.result:
+                before[stored] = result
+        except DamagedError as error:
+            yield Rescored(stored, None, None, error.problem)
+    aside: list[Stored] = []
+    with working(crew) as workers:
+        for one in _checked(before, workers):
+            if one.after is None or one.after.faulty:
+                aside.append(one.stored)
+            else:
+                yield one
+    for stored in aside:  # perhaps for want of memory or time, which there is alone
+        with working(crew.alone) as workers:
+            yield from _checked({stored: before[stored]}, workers)
+
+
+def _checked(before: Mapping[Stored, Result | None], workers: Workers) -> Iterator[Rescored]:
+    futures: dict[Future[None], Stored] = {workers.check(s.exercise, s.graded): s for s in before}
+    for future in as_completed(futures):
+        stored = futures[future]
+        try:
+            future.result()
+        except DiskFullError:
+            raise
+        except Exception as error:
+            yield Rescored(stored, before[stored], None, f"{type(error).__name__}: {error}")
+        else:
+            yield Rescored(stored, before[stored], stored.result)
+
+
+def _graded(todo: Sequence[Stored], workers: Workers, again: bool = False) -> Iterator[tuple[Stored, Verdict]]:
+    futures: dict[Future[Verdict], Stored] = {
+        workers.grade(stored.exercise, stored.notebook, stored.graded, again): stored for stored in todo
+    }
+    for future in as_completed(futures):
+        yield futures[future], _verdict(future)
+
+
+def _verdict(future: Future[Verdict]) -> Verdict:
+    problem, fix = (
+        "",
+        "Run the same command again, with fewer --jobs; if it stays, report it with what GRADE_DEBUG=1 says.",
+    )
+    try:
+        return future.result()
+    except DiskFullError:
+        raise
+    except ProcessExpired as error:
+        problem = f"The process that graded it died (exit status {error.exitcode})."
+    except Exception as error:
+        problem = f"The graders failed ({type(error).__name__}: {error})."
+    return Verdict(Status.TROUBLE, None, problem, fix, doubtful=True)
+
+
+def _conclude(stored: Stored, verdict: Verdict, store: Store) -> Finished:
+    if verdict.done is not Done.KEPT or stored.status is not verdict.status:
+        stored = stored.concluded(verdict.status, verdict.problem, verdict.fix)
+        store.update(stored)
+    return Finished(stored, verdict.done)

@@ -1,0 +1,150 @@
+"""The course: everybody's grades, made of the stored results, the roster, and the points that a person gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from graders.harness.course.answers import Answer, answers_in, read_points, with_points
+from graders.harness.course.roster import Entry
+from graders.harness.course.store import Order, Rules, Store, Stored
+from graders.harness.course.tree import natural
+from graders.harness.data.documents import DamagedError
+from graders.harness.grade import module_of
+from graders.harness.marks import Grade, Gradebook, Record, Status, Student
+from graders.harness.rubric import max_score
+from graders.harness.run.notebook import read as read_notebook
+from graders.lora.catalog import data_folder
+
+ANSWERS = "written-answers.csv"
+"""The file in a folder of results in which a person enters points for written answers."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A gradebook, with the written answers that count in it, and what it was made for."""
+
+    gradebook: Gradebook
+    answers: tuple[Answer, ...]
+    order: Order
+
+
+def course(store: Store, references: Path | None = None) -> Course:
+    """Bring together what a folder of results holds.
+
+    The questions of the written answers are those of the assignments; the reference solutions in the folder
+    ``references`` add the model answers. Raises :class:`StoreError`, and :class:`PointsError` for a broken file of points.
+    """
+    order = store.order()
+    rules, roster = order.rules, order.roster
+    points = store.root / ANSWERS
+    marker = _Marker(
+        rules,
+        {name: read_notebook((references or data_folder("assignments")) / f"{name}.ipynb") for name in rules.exercises},
+        read_points(points) if points.is_file() else {},
+    )
+    entries = {entry.student.id: entry for entry in roster.entries}
+    attempts: dict[str, list[Stored]] = {student: [] for student in entries}
+    for stored in store.attempts():
+        entry = roster.find(stored.student) or Entry(stored.student)
+        known = entries.setdefault(entry.student.id, entry)
+        attempts.setdefault(known.student.id, []).append(stored)
+    for student, mine in attempts.items():
+        entry = entries[student]
+        if not entry.student.name and mine:  # the course system's folders may say more than the roster
+            entries[student] = replace(entry, student=replace(entry.student, name=mine[-1].student.name))
+    marked = [marker.mark(entries[student], mine) for student, mine in attempts.items()]
+    marked.sort(key=lambda one: natural(one[0].student.shown.casefold()))
+    titles = {name: module_of(name).EXERCISE.title for name in rules.exercises}
+    gradebook = Gradebook(titles, tuple(record for record, _ in marked))
+    return Course(gradebook, tuple(answer for _, answers in marked for answer in answers), order)
+
+
+class _Marker:
+    """Gives grades for attempts, by the rules of a course and the points that a person gave."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        solved: Mapping[str, NotebookNode],
+        points: Mapping[tuple[str, str, int, str], float],
+    ) -> None:
+        self.rules, self.solved, self.points = rules, solved, points
+        self.blank = {
+            name: Grade(
+                name,
+                Status.MISSING,
+                max_score(module_of(name)),
+                sum(answer.of for answer in answers_in(name, "", notebook, notebook)),
+            )
+            for name, notebook in solved.items()
+        }
+
+    def mark(self, entry: Entry, attempts: Sequence[Stored]) -> tuple[Record, list[Answer]]:
+        """A student's record, and the answers in the attempts that count."""
+        grades, answers = {}, []
+        for name in self.rules.exercises:
+            mine = [stored for stored in attempts if stored.exercise == name]
+            grades[name], counted = self._exercise(entry, sorted(mine, key=_age), self.blank[name])
+            answers += counted
+        return Record(entry.student, grades), answers
+
+    def _exercise(self, entry: Entry, attempts: Sequence[Stored], blank: Grade) -> tuple[Grade, list[Answer]]:
+        if blank.exercise in entry.exempt:
+            return replace(blank, status=Status.EXEMPT), []
+        if not attempts:
+            return blank, []
+        # Nobody knows when an attempt with a damaged record came: it may be the last
+        lost = [stored for stored in attempts if stored.damage and stored.number > attempts[-1].number]
+        wanted = attempts if self.rules.attempts == "best" else (lost or attempts)[-1:]
+        graded = [self._attempt(entry, stored, blank) for stored in wanted]
+        # Of equal ones the first, which is the least late; one without a score is better than none. Undecided points may
+        # still be earned: that an attempt is not the best is not known before.
+        grade, answers = max(graded, key=lambda one: -1.0 if one[0].score is None else one[0].score + one[0].undecided)
+        place = attempts.index(wanted[graded.index((grade, answers))])
+        if damage := next((one.damage for one, _ in graded if one.damage), ""):
+            grade = replace(grade, damage=damage, note=damage)
+        return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
+
+    def _attempt(self, entry: Entry, stored: Stored, blank: Grade) -> tuple[Grade, list[Answer]]:
+        due = entry.due or self.rules.due.get(stored.exercise)
+        late = stored.late or bool(due and stored.submitted and stored.submitted > due)
+        try:
+            result = stored.result
+        except DamagedError as error:
+            damage = f"{error.problem} {error.fix}"
+            known = replace(blank, submitted=stored.submitted, late=late, file=stored.file)
+            return replace(known, status=Status.TROUBLE, note=damage, damage=damage), []
+        grade = replace(
+            blank,
+            status=stored.status or Status.TROUBLE,
+            result=result,
+            submitted=stored.submitted,
+            late=late,
+            file=stored.file,
+            note=" ".join(filter(None, (stored.problem, stored.fix))) if stored.status else "It is not graded yet.",
+            folder=stored.graded,
+        )
+        if grade.result is None:
+            return grade, []
+        answers = with_points(self._answers(entry.student, stored), self.points)
+        if answers and all(answer.points is not None for answer in answers):
+            grade = replace(grade, written=sum(answer.points or 0.0 for answer in answers))
+        if late and due and stored.submitted and self.rules.late_penalty:
+            days = math.ceil((stored.submitted - due) / timedelta(days=1))
+            lost = round(grade.of * self.rules.late_penalty / 100 * days, 2)
+            grade = replace(grade, penalty=min(lost, grade.earned or 0.0))
+        return grade, answers
+
+    def _answers(self, student: Student, stored: Stored) -> list[Answer]:
+        return answers_in(stored.exercise, student.id, read_notebook(stored.notebook), self.solved[stored.exercise])
+
+
+def _age(stored: Stored) -> tuple[datetime, int]:
+    return stored.submitted or _NEVER, stored.number

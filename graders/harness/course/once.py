@@ -1,0 +1,134 @@
+"""Nothing is done twice: a notebook that has been run is not run again, and one that has been checked is kept as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from graders.harness.data import documents
+from graders.harness.data.documents import DamagedError, Fields
+from graders.harness.data.saving import save
+from graders.harness.grade import Setting, grade, module_of, rescore
+from graders.harness.result import load
+from graders.harness.rubric import Bounds
+from graders.lora import catalog
+from graders.lora.profile import STANDARD, Profile, beside
+
+PACKAGE = Path(__file__).parents[2]
+KNOWN = "known.json"
+_LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
+_NO_VERDICT = (
+    "__main__.py", "harness/cli", "harness/course", "harness/data/saving.py", "harness/gradebooks", "harness/live",
+    "harness/machine", "harness/release.py", "harness/report", "harness/zoo.py", "lora/figures",
+)  # fmt: skip
+"""What of the package no verdict depends on."""
+
+
+class Done(StrEnum):
+    """What had to be done to have a result."""
+
+    EXECUTED = "executed"
+    CHECKED = "checked again"
+    KEPT = "kept"
+
+
+def grade_once(
+    exercise: str,
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any] | None = None,
+    within: Setting | None = None,
+    again: bool = False,
+) -> Done:
+    """Have the notebook's result in ``folder`` as :func:`graders.harness.grade.grade` leaves it.
+
+    It is executed if it, its parameters, the fixtures, the libraries or the code that runs notebooks have changed since
+    ``folder`` was made, if it ran into a limit that is higher now, or if it is to be done ``again``; and else only checked
+    again, if the graders have changed.
+    """
+    known = folder / KNOWN
+    within = within or Setting()
+    limits = asdict(within.limits) | {"time_limit": within.time_limit}
+    ran, checked = _key(exercise, notebook, parameters or {}, within.profile), _checks_key(within.profile)
+    before = _known(folder)
+    if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
+        grade(exercise, notebook, folder, parameters, within=within)
+        done = Done.EXECUTED
+    elif before["checked"] != checked:
+        rescore(exercise, folder, bounds=within.checking)
+        done = Done.CHECKED
+    else:
+        return Done.KEPT
+    save(json.dumps({"ran": ran, "checked": checked, "limits": limits}).encode(), known)
+    return done
+
+
+def check_again(exercise: str, folder: Path, bounds: Bounds | None = None) -> None:
+    """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
+    rescore(exercise, folder, bounds=bounds)
+    if before := _known(folder):
+        checked = _checks_key(beside(folder))
+        save(json.dumps(before | {"checked": checked}).encode(), folder / KNOWN)
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """What ``folder`` was made of; nothing if that is not known any more."""
+    with suppress(DamagedError):
+        return documents.read(folder, KNOWN, _made_of, "")
+    return {}
+
+
+def _made_of(fields: Fields) -> dict[str, Any]:
+    limits = fields.object("limits")
+    within = {name: None if limits[name] is None else limits.number(name, 0, 1e18) for name in limits.all()}
+    return {"ran": fields.text("ran"), "checked": fields.text("checked"), "limits": within}
+
+
+def _higher(limits: Mapping[str, float | None], before: Mapping[str, float | None]) -> bool:
+    """Whether any limit is higher than it was; None is no limit."""
+    return any((limits[name] or math.inf) > (before.get(name) or math.inf) for name in limits)
+
+
+def _was_stopped(folder: Path) -> bool:
+    return load(folder / "result.json").run["ended"] in ("timeout", "out_of_memory", "kernel_died")
+
+
+def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any], profile: Profile) -> str:
+    """What a run depends on."""
+    own = "" if profile == STANDARD else f"{profile}"
+    asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)} {own}"
+    return hashlib.sha256(asked.encode() + notebook.read_bytes()).hexdigest()
+
+
+def _checks_key(profile: Profile) -> str:
+    """What a verdict depends on besides the run."""
+    own = None if profile == STANDARD else profile.thresholds
+    return graders_key() + (hashlib.sha256(Path(own).read_bytes()).hexdigest() if own else "")
+
+
+@cache
+def graders_key() -> str:
+    """Changes with whatever a verdict depends on."""
+    skipped = [PACKAGE / name for name in _NO_VERDICT]
+    return _fingerprint(path for path in PACKAGE.rglob("*.py") if not any(path.is_relative_to(s) for s in skipped))
+
+
+@cache
+def _environment() -> str:
+    """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
+    libraries = {name: version(name) for name in _LIBRARIES}
+    fixtures = hashlib.sha256((catalog.ROOT / "manifest.json").read_bytes()).hexdigest()
+    return f"{_fingerprint((PACKAGE / 'harness' / 'run').rglob('*.py'))} {fixtures} {libraries}"
+
+
+def _fingerprint(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()

@@ -1,0 +1,212 @@
+"""Worker processes: each grades one hand-in at a time, on cores of its own, and may die without the others."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from pebble import ProcessFuture, ProcessPool
+
+from graders.harness.course.once import Done, check_again, grade_once
+from graders.harness.data.archive import ArchiveError
+from graders.harness.errors import ExplainedError
+from graders.harness.grade import Setting, cores
+from graders.harness.machine.room import TRUE_NEED, of_true_size
+from graders.harness.marks import Status
+from graders.harness.result import Result, load
+from graders.harness.rubric import Bounds
+from graders.harness.run.memory import machine_memory
+from graders.harness.run.notebook import NotebookError
+
+_CHECKS_MEMORY = 2 << 30
+"""Bytes that checking takes in a worker: models, a judge and pictures; 1.3 GiB were seen."""
+_RUN_MEMORY = 4 << 30
+"""Bytes that each run of a notebook should have at least; the reference solutions take up to 1.4 GiB."""
+_GPU_MEMORY = 16 << 30
+"""Bytes of GPU memory for a worker: what a free GPU has, for which the exercises are made."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFullError(ExplainedError):
+    """Results cannot be written any more."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a worker made of a hand-in. It is ``doubtful`` if the machine may be to blame, and not the hand-in; ``fault`` if
+    a grader broke at a check.
+    """
+
+    status: Status
+    done: Done | None = None
+    problem: str = ""
+    fix: str = ""
+    doubtful: bool = False
+    fault: bool = False
+
+
+@dataclass(frozen=True)
+class Crew:
+    """How many workers there are, and in which setting each runs a notebook."""
+
+    jobs: int
+    within: Setting
+
+    @property
+    def alone(self) -> Crew:
+        """A single worker that has the machine to itself."""
+        return Crew(1, _shared(self.within, 1))
+
+
+def crew(within: Setting, jobs: int | None = None) -> Crew:
+    """Workers for as many ``jobs``, or for as many as this machine has cores, memory and GPU memory for."""
+    if jobs is None:
+        checks, runs, more = _needs(within)
+        worker = checks + runs * (_RUN_MEMORY + more)
+        jobs = max(1, min(len(cores()), machine_memory() // worker))
+        if gpu := _gpu_memory():
+            jobs = max(1, min(jobs, gpu // _GPU_MEMORY))
+    return Crew(jobs, _shared(within, jobs))
+
+
+def _needs(within: Setting) -> tuple[int, int, int]:
+    """Bytes for checking, how many runs of a notebook there are at a time, and the bytes more that each needs."""
+    if of_true_size(within.profile.model):  # which is run once, and then again
+        return _CHECKS_MEMORY + TRUE_NEED.memory, 1, TRUE_NEED.memory
+    return _CHECKS_MEMORY, 2, 0
+
+
+def _shared(within: Setting, jobs: int) -> Setting:
+    """The setting with a worker's share of the memory, so that all together never take more than there is.
+
+    What a run has taken is free again when its checks begin.
+    """
+    checks, runs, more = _needs(within)
+    memory = machine_memory() * 7 // 8 // jobs - (0 if more else checks)
+    gpu = _gpu_memory()
+    limits = replace(
+        within.limits,
+        memory=runs * max(1 << 30, min(16 << 30, memory // runs)),
+        gpu_memory=gpu * 9 // 10 // jobs if gpu else within.limits.gpu_memory,
+    )
+    return replace(within, limits=limits)
+
+
+def _gpu_memory() -> int:
+    """Bytes of memory of the first GPU, 0 where there is none; asked for without touching CUDA."""
+    if not shutil.which("nvidia-smi"):
+        return 0
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=10).stdout.split()
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return int(said[0]) << 20 if said and said[0].isdigit() else 0
+
+
+class Workers:
+    """The workers of a crew at work."""
+
+    def __init__(self, pool: ProcessPool, within: Setting) -> None:
+        self._pool, self._within = pool, within
+
+    def grade(self, exercise: str, notebook: Path, graded: Path, again: bool = False) -> ProcessFuture[Verdict]:
+        """Have a hand-in graded by the next worker that is free; ``again`` though that has been done.
+
+        The future raises :class:`pebble.ProcessExpired` if the worker died of it, :class:`DiskFullError`, or whatever else
+        went wrong in the graders.
+        """
+        return self._pool.schedule(_grade, (exercise, notebook, graded, self._within, again))
+
+    def check(self, exercise: str, graded: Path) -> ProcessFuture[None]:
+        """Have a stored run checked again by the next worker that is free; the future raises as that of :meth:`grade`."""
+        return self._pool.schedule(_check, (exercise, graded, self._within.checking))
+
+
+@contextmanager
+def working(crew: Crew) -> Iterator[Workers]:
+    """Workers for as long as the block lasts; they and what they run are ended with it."""
+    free = cores()
+    shares = [free[place :: crew.jobs] or free for place in range(crew.jobs)]
+    with TemporaryDirectory(prefix="grade-workers-") as place:
+        pool = ProcessPool(
+            crew.jobs, context=get_context("spawn"), initializer=_begin, initargs=(Path(place), shares, os.getpid())
+        )
+        try:
+            yield Workers(pool, crew.within)
+        finally:
+            pool.stop()
+            pool.join()
+
+
+def _begin(place: Path, shares: Sequence[Sequence[int]], parent: int) -> None:
+    """Bind this worker to the first share of cores that no living worker has, and let it not outlive its parent."""
+    for number, share in enumerate(shares):
+        lock = os.open(place / str(number), os.O_RDWR | os.O_CREAT)  # held, and given back when this process ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, share)
+        # Several threads on one core spend their time waiting for each other; the kernels read the variable
+        torch.set_num_threads(len(share))
+        os.environ["OMP_NUM_THREADS"] = str(len(share))
+        break
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _check(exercise: str, graded: Path, bounds: Bounds) -> None:
+    with room(graded):
+        check_again(exercise, graded, bounds)
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Within it, :class:`DiskFullError` for a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFullError(
+            f"The disk is full ({error.filename or folder}).", "Free some space, then run the same command again."
+        ) from None
+
+
+def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Verdict:
+    try:
+        with room(graded):
+            done = grade_once(exercise, notebook, graded, within=within, again=again)
+    except DiskFullError:
+        raise
+    except (NotebookError, ArchiveError) as error:
+        return Verdict(Status.REFUSED, None, error.problem, error.fix)
+    except ExplainedError as error:  # no kernel, no sandbox: not the notebook's fault
+        return Verdict(Status.TROUBLE, None, error.problem, error.fix, doubtful=True)
+    result = load(graded / "result.json")
+    return Verdict(Status.GRADED, done, doubtful=_doubtful(result), fault=result.faulty)
+
+
+def _doubtful(result: Result) -> bool:
+    """Whether the machine may have broken it: too little memory beside others, a process that was killed, a faulty GPU."""
+    return result.faulty or result.run["ended"] in ("out_of_memory", "kernel_died")

@@ -1,0 +1,69 @@
+"""How a run ended, as a record that is written in one process and read in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from graders.harness.data import values
+
+SESSION = ("device", "unets_at_once", "peak_gpu_memory_bytes")
+"""What the notebook's own side saw of its session."""
+Ended = Literal["completed", "cell_error", "timeout", "out_of_memory", "kernel_died", "not_started"]
+
+
+@dataclass(frozen=True)
+class RunError:
+    """The exception that ended a run, and the line of the notebook that raised it ("" if unknown)."""
+
+    ename: str
+    evalue: str
+    line: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run ended: at which code cell (from 1, None if at none), after how many seconds, with how much memory."""
+
+    ended: Ended
+    cell: int | None
+    error: RunError | None
+    seconds: float
+    peak_memory_bytes: int
+    device: Literal["cpu", "cuda"]
+    unets_at_once: int = 0
+    """U-Nets that were in memory when a cell had run, at most."""
+    peak_gpu_memory_bytes: int = 0
+    """What PyTorch held of a GPU at most."""
+
+    @property
+    def reason(self) -> str:
+        """Why the run ended, in few words: its error, or how it ended."""
+        return f"{self.error.ename}: {self.error.evalue}" if self.error else self.ended.replace("_", " ")
+
+
+def read_report(content: bytes, **seen: float) -> RunReport:
+    """The report of a run from its JSON, with the fields that were ``seen`` in place of the JSON's own.
+
+    :class:`values.Malformed` if a field is not what it has to be.
+    """
+    fields = {**values.parse_object(content), **seen}
+    ended: Any = fields.get("ended")
+    cell, device = fields.get("cell"), fields.get("device")
+    seconds, memory, error = fields.get("seconds"), fields.get("peak_memory_bytes"), fields.get("error")
+    if ended not in get_args(Ended) or device not in ("cpu", "cuda"):
+        raise values.Malformed("a run that ended in no known way")
+    if cell is not None and (type(cell) is not int or not 1 <= cell < 100_000):
+        raise values.Malformed("a run that ended in no cell")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 1e9:
+        raise values.Malformed("a run of no duration")
+    if not isinstance(memory, int) or isinstance(memory, bool) or not 0 <= memory < 1 << 63:
+        raise values.Malformed("a run that took no memory")
+    if error is not None:
+        if not isinstance(error, dict) or any(type(error.get(key)) is not str for key in ("ename", "evalue", "line")):
+            raise values.Malformed("an error without a name")
+        error = RunError(*(values.one_line(error[key], 500) for key in ("ename", "evalue", "line")))
+    held = [fields.get(name, 0) for name in SESSION if name != "device"]
+    if any(type(number) is not int or not 0 <= number < 1 << 63 for number in held):
+        raise values.Malformed("a run that held no number of things")
+    return RunReport(ended, cell, error, float(seconds), memory, device, *held)

@@ -1,0 +1,366 @@
+"""From a notebook to its result: run it, then check what it left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from graders.harness.errors import ExplainedError
+from graders.harness.lesson import Exercise, HandIn
+from graders.harness.machine import hub
+from graders.harness.machine.packages import blame
+from graders.harness.result import Result
+from graders.harness.rubric import Bounds, Checked, run_checks, titles
+from graders.harness.run.bubblewrap import Bubblewrap
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.memory import machine_memory
+from graders.harness.run.notebook import read as read_notebook
+from graders.harness.run.run import Progress, run
+from graders.harness.run.sandbox import Isolation, Limits
+from graders.harness.second_run import Again
+from graders.lesson import EXERCISES
+from graders.lora import catalog
+from graders.lora.fixtures import used
+from graders.lora.measures import thresholds
+from graders.lora.profile import PRECISIONS, STANDARD, Profile, beside, precision_of
+
+PATIENCE = 3.0
+"""Seconds to wait for a folder that another command has, which is at work in it if it still has it then."""
+
+
+class GradingError(ExplainedError):
+    """What was given cannot be graded."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a notebook is run, with which models and data, and what it may take: seconds, and those of :class:`Limits`; and what
+    checking it may take.
+
+    The slowest reference solution takes about 100 s on two cores. Without ``isolation`` it runs as any program does,
+    which is for one's own notebooks.
+    """
+
+    isolation: Isolation | None = None
+    limits: Limits = field(default_factory=Limits)
+    time_limit: float = 1800.0
+    grace: float = 60.0
+    profile: Profile = STANDARD
+    checking: Bounds = field(default_factory=Bounds)
+
+
+def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | None = None) -> Setting:
+    """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
+
+    Those have at most three quarters of the machine's memory, for both runs together, and 16 GiB. ``check_limit`` are the
+    seconds for a check, if not those of :data:`graders.harness.rubric.CHECK_SECONDS`.
+    """
+    checking = Bounds(check_limit) if check_limit else Bounds()
+    if isolation == "none":
+        return Setting(profile=profile, checking=checking)
+    limits = Limits(memory=min(16 << 30, machine_memory() * 3 // 4))
+    return Setting(Bubblewrap(), limits, profile=profile, checking=checking)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how far grading has come."""
+
+    on_run: Callable[[Progress], None] = lambda progress: None
+    on_check: Callable[[str], None] = lambda title: None
+
+
+def module_of(name: str) -> ModuleType:
+    """The grader module of an exercise, for example of "ex3"."""
+    if name not in EXERCISES:
+        raise GradingError(f"There is no exercise {name!r}.", f"Exercises are: {', '.join(EXERCISES)}.")
+    return importlib.import_module(f"graders.{name}")
+
+
+def find_notebook(name: str, folder: Path) -> Path:
+    """The notebook of an exercise in ``folder`` or in its ``assignments`` folder."""
+    for place in (folder, folder / "assignments"):
+        found = sorted(path for path in place.glob(f"{name}*.ipynb") if path.is_file())
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(path.name for path in found)
+            raise GradingError(
+                f"There are several notebooks for {name}: {listed}.", f"Name one: grade {name} {found[0]}"
+            )
+    raise GradingError(
+        f"There is no notebook {name}*.ipynb in {folder} or in its assignments folder.",
+        f"Go to the folder with your notebook, or name it: grade {name} PATH",
+    )
+
+
+def execute(
+    name: str,
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any],
+    watcher: Watcher | None = None,
+    other: int | None = None,
+    within: Setting | None = None,
+    twice: bool = True,
+) -> HandIn:
+    """Run a notebook on the grading fixtures and return what it left behind in ``folder / "run"``.
+
+    Where the exercise has other parameters, it is run with those as well, unless not ``twice``, in ``folder / "again"``:
+    with the set number ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets
+    the same one.
+    """
+    exercise: Exercise = module_of(name).EXERCISE
+    if not (catalog.ROOT / "manifest.json").is_file():
+        raise GradingError(
+            f"The fixtures are missing: there is no manifest.json in {catalog.ROOT}.",
+            "Install the package again, or make them with: grade fixtures build",
+        )
+    within = within or Setting()
+    _ensure_fits(exercise, within.profile)
+    own = within.profile.parameters.get(name, {})
+    given = {**exercise.parameters, **_own_seed(exercise, notebook), **own, **parameters}
+    if (precision := precision_of(given)) not in PRECISIONS:
+        raise GradingError(f"There is no precision {precision!r}.", f"PRECISION is one of {', '.join(PRECISIONS)}.")
+    runs = {"run": given}
+    if exercise.others and twice:
+        if other is None:
+            other = hashlib.sha256(notebook.read_bytes()).digest()[0]
+        runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
+    # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory, or where
+    # two models of true size may be more than the machine has.
+    small = within.profile.model == STANDARD.model
+    workers = len(runs) if small and _on_cpu(given.get("DEVICE", "cpu")) else 1
+    environment = {"OMP_NUM_THREADS": str(max(1, len(cores()) // workers))} if workers > 1 else {}
+
+    limits = within.limits  # of both runs, if they go on at once
+    if limits.memory is not None:
+        limits = replace(limits, memory=limits.memory // workers)
+
+    def run_one(place: str) -> HandIn:
+        evidence = run(
+            notebook,
+            parameters=runs[place],
+            hand_in=dict(exercise.hand_in),
+            run_folder=folder / place,
+            time_limit=within.time_limit,
+            grace=within.grace,
+            on_progress=watcher.on_run if watcher and place == "run" else lambda progress: None,
+            limits=limits,
+            isolation=within.isolation,
+            environment=environment,
+            readable=sorted({hub.with_blobs(path) for path in named_files(list(runs[place].values()))}),
+        )
+        used.note(runs[place], folder / place)
+        return HandIn(evidence, runs[place], profile=within.profile)
+
+    with ThreadPoolExecutor(workers) as pool:
+        first, *again = pool.map(run_one, runs)
+    within.profile.save(folder)
+    return replace(first, again=again[0] if again else None)
+
+
+def _ensure_fits(exercise: Exercise, profile: Profile) -> None:
+    """:class:`GradingError` or another :class:`ExplainedError` if an exercise cannot be graded with a profile."""
+    from graders.lora.measures.adapter_files import read_adapter
+    from graders.lora.measures.architecture import empty_unet
+
+    thresholds.load(profile)
+    own = profile.parameters.get(exercise.name, {})
+    if unknown := [name for name in own if name not in (*exercise.parameters, "OUTPUT_DIR", "PRECISION")]:
+        known = ", ".join(exercise.parameters)
+        raise GradingError(
+            f"{exercise.name} has no parameter {unknown[0]}.", f"Mend it in the profile. There are: {known}."
+        )
+    if "ADAPTERS" in exercise.parameters and "ADAPTERS" not in own and profile.model != STANDARD.model:
+        raise GradingError(
+            f"{exercise.name} composes two adapters, and those that come with it fit its own model only.",
+            "Name two that fit yours in a profile, under [adapters], and give it with --profile.",
+        )
+    for adapter, folder in own.get("ADAPTERS", {}).items():
+        try:
+            read_adapter(Path(folder), empty_unet(Path(profile.model)))
+        except ExplainedError as error:  # which would be held against every hand-in
+            raise GradingError(f"The profile's {adapter} adapter: {error.problem}", error.fix) from None
+
+
+def _own_seed(exercise: Exercise, notebook: Path) -> dict[str, int]:
+    """The seed that the notebook's code picks: to save it again, or to change a text, changes nothing."""
+    if not exercise.seeds:
+        return {}
+    code = "\0".join(cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code")
+    digest = hashlib.sha256(code.encode()).digest()
+    return {"SEED": exercise.seeds[digest[0] % len(exercise.seeds)]}
+
+
+def cores() -> list[int]:
+    """The numbers of the processor cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def named_files(value: Any) -> Iterator[Path]:
+    """The files and folders that a parameter names."""
+    if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
+        yield Path(value)
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from named_files(item)
+
+
+def _on_cpu(device: str) -> bool:
+    """Whether notebooks will run on the CPU, guessed without waiting seconds for torch to be imported."""
+    return device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None)
+
+
+def check(
+    name: str,
+    hand_in: HandIn,
+    watcher: Watcher | None = None,
+    only: Collection[str] = (),
+    bounds: Bounds | None = None,
+) -> tuple[Result, tuple[str, ...]]:
+    """Check what a run left behind, or ``only`` some of it; returns the result and the log of grader faults."""
+    module = module_of(name)
+    assert module.__file__ is not None
+    path = Path(module.__file__)
+    on_check = (watcher or Watcher()).on_check
+    for one in filter(None, (hand_in, hand_in.again)):
+        one.evidence.read()  # before any check, so that none of them meets what a hand-in made of it
+    again = None
+    faults: tuple[str, ...] = ()
+    if hand_in.again:
+        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again, bounds=bounds)
+        again, faults = _again(hand_in, hand_in.again, second), second.faults
+    checked = run_checks(path, hand_in, on_check, again=again, only=only, bounds=bounds)
+    return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
+
+
+def _again(first: HandIn, second: HandIn, checked: Checked) -> Again:
+    changed = [key for key, value in second.parameters.items() if first.parameters.get(key) != value]
+    run = second.evidence.run
+    error = None if run.ended == "completed" else run.reason
+    return Again(changed, error, {check.id: check for check in checked.checks if check.worth})
+
+
+def grade(
+    name: str,
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    other: int | None = None,
+    within: Setting | None = None,
+    only: Collection[str] = (),
+) -> Result:
+    """Run and check a notebook; ``folder`` keeps the runs, the result and the log of faults.
+
+    With ``only`` some checks, there is no second run unless they look at it. What ``folder`` held before is kept until then,
+    so that what cannot be graded, or is interrupted, costs nothing. Raises :class:`GradingError` if another process grades
+    into ``folder`` at the moment.
+    """
+    read_notebook(notebook)
+    twice = not only or bool({*only} & {*titles(module_of(name), "again")})
+    with _emptied(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
+        hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice)
+        if error := hand_in.evidence.run.error:
+            blame(error.ename, error.evalue)
+        result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    return result
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder without what an interrupted grading left in it, which is this process's alone, wherever it is moved."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()  # not ours: what a link leads to stays as it is
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        # The other command may have put its result in place meanwhile, and this folder with it
+        mine = _locked(descriptor) and folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
+        if not mine:
+            raise GradingError(
+                "This notebook is being graded already, by another command.", "Wait until that has ended."
+            )
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        yield folder
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be had; what is left of a command that was killed ends, and gives it back, within seconds."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        except OSError:  # a file system without locks
+            return True
+        else:
+            return True
+
+
+def rescore(
+    name: str,
+    folder: Path,
+    watcher: Watcher | None = None,
+    only: Collection[str] = (),
+    bounds: Bounds | None = None,
+) -> Result:
+    """Check the runs in ``folder`` again, with the graders as they are now, without running anything."""
+    stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
+    if not stored:
+        raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
+    profile = beside(folder)
+    thresholds.load(profile)  # or what was decided with them would be decided no more
+    for evidence in stored:
+        used.ensure_same(evidence.parameters, evidence.folder)
+    first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
+    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, bounds)
+
+
+def _conclude(
+    name: str,
+    hand_in: HandIn,
+    folder: Path,
+    watcher: Watcher | None,
+    only: Collection[str] = (),
+    bounds: Bounds | None = None,
+) -> Result:
+    result, faults = check(name, hand_in, watcher, only, bounds)
+    keep(result, faults, folder)
+    return result
+
+
+def ensure_checks(name: str, only: Collection[str]) -> None:
+    """:class:`GradingError` if one of ``only`` is no check of the exercise."""
+    known = titles(module_of(name))
+    if unknown := [check for check in only if check not in known]:
+        raise GradingError(f"There is no check {unknown[0]!r} in {name}.", f"There are: {', '.join(known)}.")
+
+
+def keep(result: Result, faults: Sequence[str], folder: Path) -> None:
+    """Write the result and, if there are any, the log of grader faults."""
+    result.save(folder / "result.json")
+    log = folder / "grader-faults.log"
+    log.unlink(missing_ok=True)
+    if faults:
+        log.write_text("\n".join(faults), encoding="utf-8")

@@ -1,0 +1,151 @@
+"""An autograder for Gradescope: the zip archive that an instructor uploads, and what then runs there.
+
+Gradescope unpacks the archive to ``/autograder/source``, runs its ``setup.sh`` once, and its ``run_autograder`` for every
+submission, in a machine of its own for each: https://gradescope-autograders.readthedocs.io/en/latest/specs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
+
+from graders.harness.course.layouts import exercises_named
+from graders.harness.data.saving import save
+from graders.harness.data.values import one_line
+from graders.harness.errors import ExplainedError
+from graders.harness.gradebooks.gradescope import refused, results, to_json, trouble
+from graders.harness.result import load
+from graders.harness.run.notebook import read as read_notebook
+from graders.lesson import EXERCISES
+
+ROOT = "AUTOGRADER_ROOT"
+"""The environment variable that names another folder than ``/autograder``."""
+_SETUP = """\
+#!/usr/bin/env bash
+# Gradescope runs this once, when the autograder is built. It installs the graders with a CPU build of torch.
+set -euo pipefail
+root="${AUTOGRADER_ROOT:-/autograder}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get install --yes --no-install-recommends bubblewrap
+for version in 3.12 3.13 3.11; do
+    if apt-get install --yes --no-install-recommends "python$version" "python$version-venv"; then
+        "python$version" -m venv "$root/venv"
+        break
+    fi
+done
+if [ ! -x "$root/venv/bin/python" ]; then
+    echo "There is no Python 3.11 to 3.13 for this image: choose Ubuntu 22.04 or later in Gradescope." >&2
+    exit 1
+fi
+"$root/venv/bin/python" -m pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \\
+    --constraint "$root/source/constraints.txt" "$root"/source/*.whl
+"""
+_RUN = """\
+#!/usr/bin/env bash
+# Gradescope runs this for every submission. Whatever happens to what follows, there is a results.json from now on.
+root="${{AUTOGRADER_ROOT:-/autograder}}"
+mkdir -p "$root/results"
+cat > "$root/results/results.json" <<'JSON'
+{trouble}JSON
+"$root/venv/bin/python" -m graders.harness.gradebooks.autograder {exercise} --isolation {isolation} || true
+"""
+
+
+class AutograderError(ExplainedError):
+    """What an autograder is made of is not there."""
+
+
+def pack(
+    exercise: str, wheel: Path, constraints: Path, isolation: Literal["none", "bubblewrap"] = "bubblewrap"
+) -> bytes:
+    """The archive for an assignment that is ``exercise``; ``wheel`` holds the graders, ``constraints`` the versions.
+
+    The instructors' package, without which exercise 3 can only be practised, is taken from beside ``wheel``.
+
+    Of Gradescope's images it needs one that has Python 3.11 to 3.13: Ubuntu 22.04 or later. Allow it there the longest time
+    that there is: the graders let a notebook run for half an hour before they end it and grade what it had reached.
+
+    With "bubblewrap" a hand-in runs in the sandbox, and is not graded where there can be none: submit a reference solution
+    to see. With "none" it runs with the rights of the graders, and one that is written for it can give itself any score.
+
+    Raises :class:`AutograderError`.
+    """
+    if exercise not in EXERCISES:
+        raise AutograderError(f"There is no exercise {exercise!r}.", f"Exercises are: {', '.join(EXERCISES)}.")
+    if not (wheel.match("lora_graders-*.whl") and is_zipfile(wheel)):
+        raise AutograderError(f"{wheel} is no wheel of the graders.", "Make one in a checkout: make wheel")
+    instructors = wheel.with_name(wheel.name.replace("lora_graders-", "lora_graders_instructors-", 1))
+    if exercise == "ex3" and not is_zipfile(instructors):
+        raise AutograderError(
+            f"The instructors' package {instructors.name} is not beside the graders.", "Make both: make wheel"
+        )
+    wheels = [path for path in (wheel, instructors) if is_zipfile(path)]
+    if not constraints.is_file():
+        raise AutograderError(f"There is no file {constraints}.", "Give constraints.txt of a checkout of the graders.")
+    run = _RUN.format(exercise=exercise, isolation=isolation, trouble=to_json(trouble()).decode())
+    archive = io.BytesIO()
+    with ZipFile(archive, "w", ZIP_DEFLATED) as file:
+        for name, content, mode in (
+            ("setup.sh", _SETUP.encode(), 0o755),
+            ("run_autograder", run.encode(), 0o755),
+            ("constraints.txt", constraints.read_bytes(), 0o644),
+            *((path.name, path.read_bytes(), 0o644) for path in wheels),
+        ):
+            entry = ZipInfo(name)
+            entry.external_attr = (0o100000 | mode) << 16
+            entry.compress_type = ZIP_STORED if name.endswith(".whl") else ZIP_DEFLATED
+            file.writestr(entry, content)
+    return archive.getvalue()
+
+
+def grade(exercise: str, root: Path, isolation: str) -> dict[str, Any]:
+    """Grade what was handed in to ``root``, and return what ``results.json`` is to say."""
+    try:
+        notebook = _notebook(exercise, root / "submission")
+        read_notebook(notebook)
+    except ExplainedError as error:
+        return refused(str(error))
+    with TemporaryDirectory(prefix="grade-") as work:
+        result = Path(work, "result.json")
+        program = Path(sys.executable).with_name("grade")
+        subprocess.run([program, exercise, notebook, "--isolation", isolation, "--json", result], cwd=work, check=False)
+        # What grade says of a hand-in without a result is in the output, for the instructor
+        return results(load(result)) if result.is_file() else trouble()
+
+
+def _notebook(exercise: str, submission: Path) -> Path:
+    """The notebook that was handed in for the exercise; what is only a link to somewhere is none."""
+    copies = {".ipynb_checkpoints", "__MACOSX"}
+    here = submission.resolve()
+    paths = sorted(path for path in here.rglob("*.ipynb") if path.is_file() and path.resolve() == path)
+    submission = here
+    found = [path for path in paths if not copies & set(path.relative_to(submission).parts)]
+    named = [path for path in found if exercise in exercises_named(path.name)]
+    meant = found if len(found) == 1 else named
+    if len(meant) == 1:
+        return meant[0]
+    names = one_line(", ".join(str(path.relative_to(submission)) for path in found), 300)
+    problem = f"There are several notebooks: {names}." if found else "There is no notebook."
+    raise AutograderError(problem, f"Hand in one notebook, and call it {exercise}.ipynb.")
+
+
+def main() -> None:
+    """Grade the submission that Gradescope put there, and leave its results; run by ``run_autograder``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("exercise", choices=EXERCISES)
+    parser.add_argument("--isolation", default="bubblewrap")
+    given = parser.parse_args()
+    root = Path(os.environ.get(ROOT, "/autograder")).absolute()
+    save(to_json(grade(given.exercise, root, given.isolation)), root / "results" / "results.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""An exercise, and a hand-in for it: what a grader module has to work with.
+
+Beside :mod:`graders.harness.rubric`, by which checks say what they see, this is all that a lesson may use of the harness.
+Both stand on ``errors``, ``measured`` and ``data``, as everything does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graders.harness.errors import HandInError
+from graders.harness.run.evidence import (
+    Evidence,
+    Missing,
+    ModuleState,
+    OptimizerState,
+    ParameterState,
+    TensorFacts,
+    Unreadable,
+)
+from graders.harness.second_run import Again
+from graders.lora.profile import STANDARD, Profile
+
+__all__ = [
+    "Again", "Evidence", "Exercise", "HandIn", "Missing", "ModuleState", "OptimizerState", "ParameterState",
+    "TensorFacts", "Unreadable",
+]  # fmt: skip
+
+MAX_ASPECT = 8
+"""No pipeline paints longer pictures, and the judge, which scales the shorter side, would need gigabytes for them."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What an exercise asks for and how its notebook is run.
+
+    ``hand_in`` maps each variable that the notebook leaves behind to how it is kept: "value", "tensor", "pictures",
+    "module" or "optimizer". ``parameters`` are what the harness injects for grading. ``others`` are changes of them;
+    with one of these, which the notebook's content picks, the same notebook is run a second time, and held to the checks
+    named in ``checked_again``, or to all. Its code picks one of the ``seeds``, so that the same hand-in
+    always meets the same one, and what is alike in different hand-ins has not come out of trainings from the same.
+    """
+
+    name: str
+    title: str
+    hand_in: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    others: Sequence[Mapping[str, Any]] = ()
+    checked_again: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """What a run left behind, the parameters it ran with, and the same of a second run with other parameters.
+
+    ``profile`` is what it is measured with.
+    """
+
+    evidence: Evidence
+    parameters: Mapping[str, Any]
+    again: HandIn | None = None
+    profile: Profile = STANDARD
+
+    @property
+    def for_practice(self) -> bool:
+        """Whether what decides some checks is on the instructor's machine alone."""
+        return self.profile.for_practice
+
+    def picture_list(self, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
+        """A list of ``count`` pictures, or :class:`HandInError`."""
+        if pictures is None:
+            raise HandInError(f"`{name}` is missing.", "Paint one picture per prompt and keep the list there.")
+        if not isinstance(pictures, list):
+            raise HandInError(f"`{name}` is not a list of pictures.", "Keep the pictures in a list, one per prompt.")
+        if not pictures or (count is not None and len(pictures) != count):
+            raise HandInError(
+                f"`{name}` holds {len(pictures)} pictures for {len(self.parameters['PROMPTS'])} prompts.",
+                "Paint exactly one picture per prompt in PROMPTS, in their order.",
+            )
+        if any(max(p.shape[:2]) > MAX_ASPECT * min(p.shape[:2]) for p in pictures):
+            raise HandInError(
+                f"`{name}` holds a picture that is more than {MAX_ASPECT} times as long as wide.",
+                "Hand in the pictures as the pipeline paints them.",
+            )
+        return pictures
+
+    def pictures_by_rank(self, name: str) -> dict[Any, Any]:
+        """A mapping from rank to a list of pictures, or :class:`HandInError`."""
+        pictures = self.evidence.pictures(name)
+        if not isinstance(pictures, dict):
+            raise HandInError(f"`{name}` is not a mapping from rank to pictures.", f"Fill it as `{name}[rank] = ...`.")
+        return pictures

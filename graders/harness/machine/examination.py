@@ -1,0 +1,116 @@
+"""What is asked of a machine: all of it for `grade doctor`, and before a run what can be told at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graders.harness.errors import ExplainedError
+from graders.harness.machine import packages
+from graders.harness.machine.finding import Finding, insist
+from graders.lora import catalog
+from graders.lora.fixtures import digests
+
+_PAINTING = ("ex3", "ex4")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is examined; ``sandbox`` if only other people's notebooks need it."""
+
+    title: str
+    findings: Iterator[Finding]
+    sandbox: bool = False
+
+
+def examine(folder: Path, *, network: bool = False) -> Iterator[Part]:
+    """Everything, as grading in ``folder`` needs it; each part is found out when its findings are asked for."""
+    yield Part("Packages", _packages())
+    yield Part("Models and data of the exercises", _fixtures())
+    yield Part("Device", _device())
+    yield Part("Room", _room(folder))
+    yield Part("Other models, from the Hugging Face Hub", _models(network))
+    yield Part("The sandbox, for other people's notebooks (bubblewrap)", sandbox(), sandbox=True)
+
+
+def before_run(exercise: str | None, parameters: Mapping[str, Any], isolation: str, folder: Path) -> Iterator[Finding]:
+    """The warnings for a run with ``parameters`` of an exercise, or of all if none is named.
+
+    :class:`MachineError` if it cannot come to anything. Takes half a second, and then as long as torch takes to be imported,
+    which a run needs anyway.
+    """
+    yield from insist(_before(exercise, parameters, isolation, folder))
+
+
+def _before(exercise: str | None, parameters: Mapping[str, Any], isolation: str, folder: Path) -> Iterator[Finding]:
+    yield packages.python()
+    yield from packages.versions()
+    from graders.harness.machine import gpu, models, room  # which need some of the packages
+
+    if exercise and "MODEL" in parameters:
+        yield models.asked(parameters["MODEL"], exercise, isolation)
+    yield from room.examine(folder, exercise, parameters.get("MODEL"))
+    yield from gpu.asked(parameters.get("DEVICE"))
+    if exercise in _PAINTING and room.of_true_size(parameters.get("MODEL")):
+        yield gpu.worth_it(parameters.get("DEVICE"), exercise)
+    yield from packages.conflicts()
+    yield from packages.torch()
+
+
+def sandbox() -> Iterator[Finding]:
+    """Whether the sandbox holds what it promises."""
+    from graders.harness.machine.promises import examine as put_to_the_test
+    from graders.harness.run.bubblewrap import Bubblewrap
+
+    words = "a sandbox can be had"
+    if sys.platform != "linux":  # elsewhere there is not even what would put it to the test
+        yield Finding("sandbox", words, "it needs Linux", "Grade other people's notebooks on Linux, or in WSL.")
+        return
+    try:
+        yield from put_to_the_test(Bubblewrap())
+    except ExplainedError as error:  # it does not even start
+        yield Finding("sandbox", words, error.problem.rstrip("."), error.fix)
+    except OSError as error:
+        yield Finding("sandbox", words, f"it could not be put to the test ({error})", "Mend that, and try again.")
+
+
+def _packages() -> Iterator[Finding]:
+    yield packages.python()
+    yield from packages.versions()
+    yield from packages.conflicts()
+    yield from packages.imports()
+
+
+def _fixtures() -> Iterator[Finding]:
+    which = "all files" if catalog.INSTRUCTORS else "all files that students install"
+    words = f"{which} are as they were made ({catalog.ROOT})"
+    fix = "Install the package again; in a checkout: git checkout fixtures"
+    try:
+        damaged = digests.changed_files(catalog.ROOT, additional=False)
+    except ExplainedError as error:
+        yield Finding("fixtures", words, error.problem.rstrip("."), fix)
+        return
+    more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    broken = f"{damaged[0]}{more} {'are' if more else 'is'} missing or damaged" if damaged else None
+    yield Finding("fixtures", words, broken, fix)
+
+
+def _device() -> Iterator[Finding]:
+    from graders.harness.machine import gpu
+
+    yield from gpu.examine()
+
+
+def _room(folder: Path) -> Iterator[Finding]:
+    from graders.harness.machine import room
+
+    yield from room.examine(folder)
+
+
+def _models(network: bool) -> Iterator[Finding]:
+    from graders.harness.machine import models
+
+    yield from models.cache(network)

@@ -1,0 +1,173 @@
+"""What an isolation promises, and whether it holds on this machine: each promise is put to the test by breaking it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # publishes no types
+
+import graders
+from graders.harness.data.values import one_line
+from graders.harness.errors import ExplainedError
+from graders.harness.machine.finding import Finding
+from graders.harness.run.sandbox import WRITABLE, Isolation, Limits
+
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Exit statuses of a program, or of the sandbox around it, that was killed for what it tried."""
+PATIENCE = 30.0
+"""Seconds that an attempt may take; the slowest takes three."""
+LIMITS = Limits(memory=256 << 20, gpu_memory=1 << 30, processes=100, disk=32 << 20, shared_memory=32 << 20)
+"""Small, so that trying takes no time."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A promise, in words; ``attempts`` of :mod:`graders.harness.machine.probe` would break it.
+
+    ``fix`` says what helps where it does not hold. Without an ``essential`` one an isolation is none.
+    """
+
+    name: str
+    words: str
+    attempts: tuple[str, ...]
+    essential: bool = True
+    fix: str = "Install bubblewrap: sudo apt-get install bubblewrap"
+
+
+_GROUPS = "Allow control groups: run it as root, or through: systemd-run --user --scope grade ..."
+PROMISES = (
+    Promise("network", "no network, neither of this machine nor beyond", ("network",)),
+    Promise("sockets", "no way past the network's namespace", ("other_sockets",)),
+    Promise("files", "no file but the libraries and what the exercise names", ("files",)),
+    Promise("writing", "nothing is written but to folders of the run's own", ("writing",)),
+    Promise("processes", "no other process is seen", ("processes",)),
+    Promise("environment", "no secret of the environment is seen", ("environment",)),
+    Promise("tracing", "no process of the sandbox's own is traced", ("tracing",)),
+    Promise("quotas", "no quota is used up that others share", ("queues", "quotas")),
+    Promise("leases", "nobody's files are locked", ("leases",)),
+    Promise("packages", "no package but those of notebooks is seen", ("packages",)),
+    Promise("privileges", "no privileges, and no way to gain any", ("privileges",)),
+    Promise("disk", "files are limited", ("disk", "temporary", "shared_memory")),
+    Promise("memory", "memory is limited", ("memory",)),
+    Promise("memory files", "memory that is held by files is limited", ("files_in_memory",), False, _GROUPS),
+    Promise("fork", "the number of processes is limited", ("fork",), True, _GROUPS),
+    Promise("survivors", "nothing goes on when the run has ended", ("survivor",)),
+)
+ON_A_GPU = (
+    Promise("gpu", "CUDA works inside", ("gpu",), False, "Check that nvidia-smi works, and LD_LIBRARY_PATH."),
+    Promise("gpu memory", "memory of the GPU is limited", ("gpu_memory",), False, "Grade outside of a container."),
+)
+
+
+class PromiseError(ExplainedError):
+    """An isolation does not hold what it has to."""
+
+
+def examine(isolation: Isolation) -> Iterator[Finding]:
+    """Put every promise to the test, and CUDA's where there is a GPU; a finding as soon as there is one."""
+    promises = (*PROMISES, *ON_A_GPU) if os.path.exists("/dev/nvidiactl") else PROMISES
+    with _outside() as facts:
+        for promise in promises:
+            broken = _try(isolation, promise, facts)
+            nap = f"sleep\0{facts['nap']}"
+            if promise.name == "survivors" and any(nap == "\0".join(p.cmdline()) for p in _living()):
+                broken = "a process that it left was still there"
+            yield Finding(promise.name, promise.words, broken, promise.fix, promise.essential)
+
+
+def insist(isolation: Isolation) -> None:
+    """:class:`PromiseError` unless every essential promise holds."""
+    for finding in examine(isolation):
+        if finding.fatal:
+            raise PromiseError(
+                f"Isolation {isolation.name!r} does not hold here: {finding.words}: {finding.broken}.", finding.fix
+            )
+
+
+def _living() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        try:
+            process.cmdline()
+        except psutil.Error:
+            continue
+        yield process
+
+
+def _try(isolation: Isolation, promise: Promise, facts: dict[str, Any]) -> str | None:
+    """What was possible, None if nothing was."""
+    with tempfile.TemporaryDirectory(prefix="grade-probe-") as place:
+        folder = Path(place)
+        for name in WRITABLE:
+            (folder / name).mkdir()
+        (folder / "request.json").write_text(json.dumps(facts))
+        argv = [sys.executable, "-m", "graders.harness.machine.probe", *promise.attempts]
+        program = isolation.start(argv, folder, LIMITS, {})
+        try:
+            said = program.process.communicate(timeout=PATIENCE)[0].decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            return "the attempt came to no end"
+        finally:
+            program.end()
+    if program.process.returncode in _KILLED:
+        return None
+    try:
+        tried = json.loads(said.splitlines()[-1])
+    except (ValueError, IndexError):
+        return f"the attempt failed ({one_line(said[-300:], 200)})"
+    return next((str(tried[name]) for name in promise.attempts if tried[name] is not None), None)
+
+
+@contextmanager
+def _outside() -> Iterator[dict[str, Any]]:
+    """Things on this machine that must not be reached, and what the attempts have to know of them."""
+    secret = secrets.token_hex(16)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+        abstract.bind(f"\0grade-probe-{secret}")
+        abstract.listen()
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="grade-secret-")), "secret")
+        file.write_text(secret)
+        os.environ["GRADE_PROBE_SECRET"] = secret
+        stack.callback(os.environ.pop, "GRADE_PROBE_SECRET")
+        package = Path(graders.__file__).parent
+        bystander = stack.enter_context(_bystander(secret))
+        yield {
+            "port": listener.getsockname()[1],
+            "abstract": f"\0grade-probe-{secret}",
+            "secret": secret,
+            "secret_files": [str(file), str(package / "ex3.py"), str(package / "result.py")],
+            "folders": [str(file.parent), sys.prefix, str(package)],
+            "packages": ["pytest", "graders.harness.rubric", "graders.ex3"],
+            "command": bystander,
+            "nap": f"600.{time.time_ns()}",
+            "memory": LIMITS.memory,
+            "gpu_memory": LIMITS.gpu_memory,
+            "processes": LIMITS.processes,
+            "disk": LIMITS.disk,
+            "shared_memory": LIMITS.shared_memory,
+        }
+
+
+@contextmanager
+def _bystander(secret: str) -> Iterator[str]:
+    """A process of the host with the secret in its environment; its command line."""
+    nap = f"601.{time.time_ns()}"
+    with subprocess.Popen(["sleep", nap], env={**os.environ, "GRADE_PROBE_SECRET": secret}) as process:
+        try:
+            yield nap
+        finally:
+            process.kill()

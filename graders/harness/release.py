@@ -1,0 +1,68 @@
+"""Assignments, made from the reference solutions by taking the solutions out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from graders.harness.errors import ExplainedError
+from graders.lora import catalog
+from graders.lora.catalog import data_folder
+
+_SOLUTION = re.compile(
+    r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
+_LEFT_OPEN = {"code": "# YOUR CODE HERE\n", "markdown": "…\n"}
+
+
+class ReleaseError(ExplainedError):
+    """A reference solution's markers do not match."""
+
+
+def without_solutions(notebook: NotebookNode) -> NotebookNode:
+    """The assignment of a reference solution: no solutions, no outputs."""
+    assignment = nbformat.from_dict(notebook)
+    for number, cell in enumerate(assignment.cells, start=1):
+        cell.source = _SOLUTION.sub(_LEFT_OPEN.get(cell.cell_type, ""), cell.source).rstrip("\n")
+        if "### BEGIN SOLUTION" in cell.source or "### END SOLUTION" in cell.source:
+            raise ReleaseError(
+                f"Cell {number} has a solution marker without its other half.",
+                "Close each ### BEGIN SOLUTION with an ### END SOLUTION in the same cell.",
+            )
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return assignment
+
+
+def release(solution: Path, assignment: Path) -> None:
+    """Write the assignment of one reference solution."""
+    notebook = without_solutions(nbformat.read(solution, as_version=4))
+    nbformat.validate(notebook)
+    assignment.parent.mkdir(parents=True, exist_ok=True)
+    assignment.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+_FOR_STUDENTS = (
+    "tiny-sd", "judge", "configs", "adapters/style", "adapters/subject",
+    "datasets/watercolor/train", "datasets/watercolor/reference",
+)  # fmt: skip
+"""The fixtures that notebooks point at. The others are only for grading."""
+
+
+def start(folder: Path) -> list[tuple[Path, bool]]:
+    """Copy the assignments and their fixtures into ``folder``; each notebook, and whether it is new there."""
+    notebooks = []
+    for source in sorted(data_folder("assignments").glob("*.ipynb")):
+        target = folder / "assignments" / source.name
+        notebooks.append((target, not target.exists()))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    for name in _FOR_STUDENTS:
+        if not (folder / "fixtures" / name).exists():
+            shutil.copytree(catalog.ROOT / name, folder / "fixtures" / name)
+    return notebooks

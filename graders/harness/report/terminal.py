@@ -1,0 +1,85 @@
+"""Feedback for a terminal: what passed in a line each, what did not in full, and of what is not there yet where to begin."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from graders.harness.data.values import one_line
+from graders.harness.errors import ExplainedError
+from graders.harness.report import wording
+from graders.harness.result import CheckResult, Outcome, Result
+
+_COLOURS = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "red",
+    Outcome.NOT_REACHED: "yellow",
+    Outcome.AWAITING_REVIEW: "cyan",
+    Outcome.GRADER_FAULT: "magenta",
+}
+
+
+def line(text: object) -> Text:
+    """Text in which names may be a hand-in's: on one line, without what steers terminals."""
+    return Text(one_line(str(text), 1000))
+
+
+def complain(error: ExplainedError) -> None:
+    """Say on standard error why it cannot go on, and what to do."""
+    console = Console(stderr=True)
+    console.print(Text.assemble(("Cannot go on:", "red"), " ", line(error.problem)))
+    console.print(Text.assemble(("What to do:", "dim"), "   ", line(error.fix)))
+
+
+def plain(text: str) -> Text:
+    """Text from a hand-in, with control characters, which could steer the terminal, made visible."""
+    return Text(wording.visible(text))
+
+
+def _detail(check: CheckResult, exercise: str) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for label, text in wording.facts(check):
+        table.add_row(label, plain(text))
+    table.add_row("alone", plain(f"grade {exercise} --only {check.id}"))
+    return table
+
+
+def render(result: Result, console: Console, *, title: str, verbose: bool = False) -> None:
+    """Print the feedback of one hand-in."""
+    console.print()
+    console.print(plain(f"{result.exercise}  {title}"), style="bold")
+    ending = wording.ending(result.run)
+    console.print(Text(ending.sentence, "red" if ending.advice else "dim"))
+    for shown in ending.error:
+        console.print(Padding(plain(shown), (0, 0, 0, 2)), style="dim")
+    if ending.advice:
+        console.print(Padding(Text(ending.advice), (0, 0, 0, 2)))
+    if ending.memory:
+        console.print(Text(ending.memory, "dim"))
+    console.print()
+    for check in result.checks:
+        mark, colour = wording.mark(check)[0], _COLOURS[check.outcome]
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column(width=1)
+        line.add_column(ratio=1)
+        line.add_column(justify="right", no_wrap=True)
+        line.add_row(Text(mark, colour), plain(check.title), Text(wording.points(check), colour))
+        console.print(line)
+        if check.outcome is Outcome.FAILED and not check.expected and not verbose:
+            # Nothing there that could be judged: the exercise's text says what belongs there
+            console.print(Padding(plain(f"{check.found}\n{check.hint}"), (0, 0, 0, 2)))
+        elif check.outcome is Outcome.FAILED or check.expected:
+            console.print(Padding(_detail(check, result.exercise), (0, 0, 1, 2)))
+        elif check.found and (verbose or check.outcome is not Outcome.PASSED):
+            console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
+    console.print()
+    colour = "green" if result.score == result.max_score and result.final else "yellow"
+    console.print(Text(f"Score: {wording.score(result)}", f"bold {colour}"))
+    if sentence := wording.undecided(result):
+        console.print(Text(sentence, "magenta" if result.faulty else "cyan"))
+    if any(check.written for check in result.checks):
+        console.print(Text(wording.WRITTEN_ANSWERS, "dim"))

@@ -1,0 +1,1 @@
+"""What runs inside the kernel of a notebook that is graded, beside the notebook: with the standard library alone."""

@@ -1,0 +1,4 @@
+"""The lesson on LoRA fine-tuning of Stable Diffusion."""
+
+EXERCISES = ("ex1", "ex2", "ex3", "ex4")
+"""The exercises, each with a grader module of its name."""

@@ -1,0 +1,50 @@
+"""What the notebooks of exercise 4 compose: adapters, prompts and weights.
+
+The threshold for its pictures is derived with all of these, so that none of them lets a mistake go unseen.
+"""
+
+from graders.lora import catalog
+
+MID_BLOCK = "mid_block.attentions.0.transformer_blocks.0.attn2"
+UP_BLOCK = "up_blocks.2.attentions.1.transformer_blocks.0.attn2"
+GIVEN = {
+    "MODEL": str(catalog.TINY_SD),
+    "ADAPTERS": {"style": str(catalog.adapter("style")), "subject": str(catalog.adapter("subject"))},
+    "DEVICE": "auto",
+    "SEED": 1234,
+    "LAYER": f"{MID_BLOCK}.to_k",
+    "PROMPTS": [
+        "a sks cat on a blue background",
+        "a sks cat on a red background",
+        "a red boat on a yellow background",
+    ],
+    # The base comes after cells with adapters: only so is it seen whether those are gone again.
+    "GRID": [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.7, 0.4), (0.8, 1.0), (1.0, 0.5)],
+    "NUM_INFERENCE_STEPS": 8,
+    "GUIDANCE_SCALE": 3.0,
+}
+OTHERS = (
+    {
+        "SEED": 77,
+        "LAYER": f"{UP_BLOCK}.to_q",
+        "PROMPTS": [
+            "a sks cat on a green background",
+            "a sks cat on a cyan background",
+            "a green tree on a blue background",
+        ],
+        "GRID": [(0.6, 0.9), (1.0, 0.0), (0.0, 0.0), (0.0, 0.7), (1.0, 1.0), (0.7, 0.4), (0.0, 1.0)],
+        "NUM_INFERENCE_STEPS": 4,
+    },
+    {
+        "SEED": 5,
+        "LAYER": f"{UP_BLOCK}.to_out.0",
+        "PROMPTS": [
+            "a sks cat on a red background",
+            "a sks cat on a purple background",
+            "a cyan fish on a red background",
+        ],
+        "GRID": [(0.9, 0.6), (0.8, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.7, 0.4)],
+        "NUM_INFERENCE_STEPS": 4,
+    },
+)
+"""As many prompts as before, and every cell that a notebook may want to show."""

@@ -1,0 +1,1 @@
+"""What measurements look like on a student's page."""

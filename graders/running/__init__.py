@@ -1,4 +1,0 @@
-"""From a hand-in notebook to evidence: the notebook is run as untrusted code, and what it left is read as data."""
-
-MARK = "GRADE_RUN"
-"""Variable of the environment of a notebook that is being graded: what it would have graded is graded already."""

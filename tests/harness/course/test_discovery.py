@@ -1,0 +1,248 @@
+"""Hand-ins are found in whatever a course system gives."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from graders.harness.course.discovery import Attempt, DiscoveryError, HandIns, discover
+from graders.harness.errors import ExplainedError
+
+CHECKOUT = Path(__file__).parents[3]
+METADATA = """---
+submission_71:
+  :submitters:
+  - :name: Ada Lovelace
+    :sid: '1815'
+    :email: ada@example.org
+  - :name: "Charles, Babbage"
+    :sid: ''
+    :email: charles@example.org
+  :created_at: 2026-11-20 21:14:05.123456 Z
+  :score: 0.0
+  :results: !ruby/hash:ActiveSupport::HashWithIndifferentAccess
+    tests: []
+submission_72:
+  :submitters: []
+  :created_at: 2026-11-21 08:00:00 +01:00
+"""
+
+
+def solution(exercise: str) -> bytes:
+    return (CHECKOUT / "reference_solutions" / f"{exercise}.ipynb").read_bytes()
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def laid(root: Path, files: dict[str, bytes], kind: str) -> Path:
+    """The files as a folder or as a zip archive."""
+    root.mkdir(exist_ok=True)
+    if kind == "zip":
+        path = root / "given.zip"
+        path.write_bytes(packed(files))
+        return path
+    for name, content in files.items():
+        path = root / "given" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root / "given"
+
+
+def told(found: HandIns) -> list[tuple[str, str, str, int]]:
+    return sorted((a.student.id, a.student.name, a.exercise, a.number) for a in found.attempts)
+
+
+def attempts(found: HandIns, student: str, exercise: str) -> list[Attempt]:
+    return [a for a in found.attempts if (a.student.id, a.exercise) == (student, exercise)]
+
+
+LAYOUTS = {
+    "a Canvas zip of submissions": (
+        {
+            "lovelaceada_101_9001_ex3.ipynb": b"{}",
+            "lovelaceada_101_9000_ex3-1.ipynb": b"{}",
+            "babbagecharles_LATE_102_9002_my work.ipynb": solution("ex2"),
+            "müllerzoë_103_9003_alles.zip": packed(
+                {"deep/ex1.ipynb": b"{}", "ex4.ipynb": b"{}", "__MACOSX/._ex4.ipynb": b""}
+            ),
+        },
+        [
+            ("101", "lovelaceada", "ex3", 1),
+            ("101", "lovelaceada", "ex3", 2),
+            ("102", "babbagecharles", "ex2", 1),
+            ("103", "müllerzoë", "ex1", 1),
+            ("103", "müllerzoë", "ex4", 1),
+        ],
+    ),
+    "a Moodle zip of submissions": (
+        {
+            "Ada Lovelace_4711_assignsubmission_file_/ex1.ipynb": b"{}",
+            "Zoë O'Hara, Jr._12_assignsubmission_file/ex1.ipynb": b"{}",
+            "Zoë O'Hara, Jr._12_assignsubmission_onlinetext/onlinetext.html": b"<p>hello",
+            "Participant_13_assignsubmission_file/sub/exercise 2 (final).ipynb": b"{}",
+            "Flat Name_14_assignsubmission_file_ex4.ipynb": b"{}",
+        },
+        [
+            ("12", "Zoë O'Hara, Jr.", "ex1", 1),
+            ("13", "", "ex2", 1),
+            ("14", "Flat Name", "ex4", 1),
+            ("4711", "Ada Lovelace", "ex1", 1),
+        ],
+    ),
+    "nbgrader's submitted folder": (
+        {
+            "submitted/ada/ex3/ex3.ipynb": b"{}",
+            "submitted/ada/ex3/timestamp.txt": b"2026-11-20 21:14:05.123456 America/Los_Angeles",
+            "submitted/bob/lora/ex1.ipynb": b"{}",
+            "submitted/bob/lora/ex2.ipynb": b"{}",
+            "submitted/bob/ex4/answers.ipynb": b"{}",
+        },
+        [("ada", "", "ex3", 1), ("bob", "", "ex1", 1), ("bob", "", "ex2", 1), ("bob", "", "ex4", 1)],
+    ),
+    "a Gradescope export": (
+        {
+            "assignment_1_export/submission_metadata.yml": METADATA.encode(),
+            "assignment_1_export/submission_71/ex3.ipynb": b"{}",
+            "assignment_1_export/submission_72/ex3.ipynb": b"{}",
+        },
+        [
+            ("1815", "Ada Lovelace", "ex3", 1),
+            ("72", "", "ex3", 1),
+            ("charles@example.org", "Charles, Babbage", "ex3", 1),
+        ],
+    ),
+    "a folder for each student": (
+        {
+            "hand-ins/ada lovelace/ex1.ipynb": b"{}",
+            "hand-ins/ada lovelace/second try/ex1.ipynb": b"{}",
+            "hand-ins/bob/.ipynb_checkpoints/ex1-checkpoint.ipynb": b"{}",
+            "hand-ins/bob/untitled.ipynb": solution("ex4"),
+            "hand-ins/Thumbs.db": b"",
+        },
+        [("ada lovelace", "", "ex1", 1), ("ada lovelace", "", "ex1", 2), ("bob", "", "ex4", 1)],
+    ),
+    "a folder of notebooks": (
+        {
+            "all/ada-ex1.ipynb": b"{}",
+            "all/ex1_bob the 2nd.ipynb": b"{}",
+            "all/carol.ipynb": solution("ex3"),
+            "all/notes.txt": b"",
+        },
+        [("ada", "", "ex1", 1), ("bob the 2nd", "", "ex1", 1), ("carol", "", "ex3", 1)],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path: Path, layout: str, kind: str) -> None:
+    """Every course system's layout is recognised, in a folder and in an archive, with who handed in what."""
+    files, expected = LAYOUTS[layout]
+    found = discover(laid(tmp_path, files, kind))
+    assert found.layout == layout
+    assert told(found) == sorted(expected)
+    for attempt in found.attempts:
+        assert found.content(attempt).startswith(b"{")
+
+
+def test_attempts_are_in_the_order_they_were_made(tmp_path: Path) -> None:
+    """The last attempt is the one with the highest attachment number, whatever its name; a copy of Jupyter's is none."""
+    canvas = discover(laid(tmp_path / "a", LAYOUTS["a Canvas zip of submissions"][0], "zip"))
+    assert [a.file for a in attempts(canvas, "101", "ex3")] == ["ex3-1.ipynb", "ex3.ipynb"]
+    files = {
+        "ada/ex1.ipynb": b"{}",
+        "ada/ex1-Copy1.ipynb": b"{}",
+        "bob/v10/ex1.ipynb": b"{}",
+        "bob/v9/ex1.ipynb": b"{}",
+    }
+    plain = discover(laid(tmp_path / "b", files, "folder"))
+    assert [a.file for a in attempts(plain, "ada", "ex1")] == ["ex1-Copy1.ipynb", "ex1.ipynb"]
+    assert [a.file for a in attempts(plain, "bob", "ex1")] == ["v9/ex1.ipynb", "v10/ex1.ipynb"]
+
+
+def test_times(tmp_path: Path) -> None:
+    """When something was handed in is known where the course system says so, with its time zone."""
+    nbgrader = discover(laid(tmp_path / "a", LAYOUTS["nbgrader's submitted folder"][0], "folder"))
+    assert attempts(nbgrader, "ada", "ex3")[0].submitted == datetime(2026, 11, 21, 5, 14, 5, 123456, UTC)
+    gradescope = discover(laid(tmp_path / "b", LAYOUTS["a Gradescope export"][0], "zip"))
+    assert attempts(gradescope, "1815", "ex3")[0].submitted == datetime(2026, 11, 20, 21, 14, 5, 123456, UTC)
+    assert attempts(gradescope, "72", "ex3")[0].submitted == datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
+    canvas = discover(laid(tmp_path / "c", LAYOUTS["a Canvas zip of submissions"][0], "zip"))
+    assert [a.student.id for a in canvas.attempts if a.late] == ["102"]
+
+
+def test_one_exercise(tmp_path: Path) -> None:
+    """Told the exercise, any notebook is for that; who handed in no notebook is not forgotten."""
+    files = {
+        "ada/work.ipynb": b"{}",
+        "bob/essay.pdf": b"%PDF",
+        "carol/a.zip": b"PK\x03\x04broken",
+        "dora/ex2.ipynb": b"{}",
+    }
+    files |= {"eve/ex3.ipynb": b"{}", "eve/ex2.ipynb": b"{}"}
+    found = discover(laid(tmp_path, files, "folder"), "ex3")
+    assert told(found) == [(name, "", "ex3", 1) for name in ("ada", "bob", "carol", "dora", "eve")]
+    problems = {a.student.id: a.problem for a in found.attempts if a.problem}
+    assert problems.keys() == {"bob", "carol"}
+    assert "no notebook" in problems["bob"]
+    assert "broken" in problems["carol"]
+    assert attempts(found, "eve", "ex3")[0].file == "ex3.ipynb"
+
+
+def test_strays(tmp_path: Path) -> None:
+    """A notebook that fits no exercise, and a student without any, are named and not dropped in silence."""
+    files = {"ada/ex1.ipynb": b"{}", "ada/untitled.ipynb": b"{}", "bob/essay.pdf": b"%PDF", "loose.ipynb": b"{}"}
+    found = discover(laid(tmp_path, files, "folder"))
+    assert told(found) == [("ada", "", "ex1", 1)]
+    assert {stray.file for stray in found.strays} == {"untitled.ipynb", "bob/essay.pdf", "loose.ipynb"}
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    """Links and FIFOs in a folder of hand-ins are no hand-ins."""
+    folder = laid(tmp_path, {"ada/ex1.ipynb": b"{}"}, "folder")
+    (folder / "eve").mkdir()
+    (folder / "eve" / "ex1.ipynb").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "eve" / "ex2.ipynb")
+    (folder / "mallory").symlink_to(folder / "ada")
+    assert told(discover(folder)) == [("ada", "", "ex1", 1)]
+
+
+@pytest.mark.parametrize("what", ["nothing", "an empty folder", "a text file", "a broken archive", "no notebooks"])
+def test_refused(tmp_path: Path, what: str) -> None:
+    """What holds no hand-ins is refused in a sentence that says what to name instead."""
+    place = tmp_path / "given"
+    if what == "an empty folder":
+        place.mkdir()
+    elif what == "a text file":
+        place.write_text("hello")
+    elif what == "a broken archive":
+        place.write_bytes(b"PK\x03\x04" + bytes(100))
+    elif what == "no notebooks":
+        place = laid(tmp_path, {"ada/essay.pdf": b""}, "folder")
+    with pytest.raises(ExplainedError) as refused:
+        discover(place)
+    assert refused.value.fix
+    if what in ("an empty folder", "no notebooks"):
+        assert isinstance(refused.value, DiscoveryError)
+
+
+def test_names_that_no_system_says_are_text(tmp_path: Path) -> None:
+    """The names in an archive are UTF-8 even where it does not say so, and never become paths."""
+    files = {"ä ../../x_101_1_ex1.ipynb": b"{}", "..\\..\\etc_102_2_ex1.ipynb": b"{}"}
+    content = packed(files).replace(b"", b"")
+    (tmp_path / "given.zip").write_bytes(content)
+    found = discover(tmp_path / "given.zip")
+    assert {a.exercise for a in found.attempts} == {"ex1"}
+    assert json.dumps([a.student.id for a in found.attempts])

@@ -1,0 +1,41 @@
+"""Folders of results that earlier versions made are opened by this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness.course import kept
+
+ODD = "Zoë Ångström 名前 İ"
+V1 = {
+    "ada": "22",  # full marks, and 2 points for the written answer
+    "bob": "15",  # the second attempt
+    "carl": "10",  # an error in a cell
+    "dora": "21.5",  # a kernel that died
+    "eve": "16.1",  # two days late, at 10 % a day
+    "fred": "0",  # no notebook
+    "gus": "",  # exempt
+    "hal": "0",  # nothing handed in
+    ODD: "5.25",
+}
+"""What everybody has for exercise 1."""
+NOW = V1 | {"bob": "14.12", "carl": "8.24"}
+"""The same by the graders of now, for whom a second run earns in proportion to what is right in both."""
+
+
+@pytest.mark.parametrize("command", ["report", "rescore"])
+def test_version_1(command: str, tmp_path: Path) -> None:
+    """Nine hand-ins of eight students keep their points, those that a person gave among them, whatever is done again."""
+    results = kept.unpacked("results-v1", tmp_path)
+    before = (results / "written-answers.csv").read_bytes()
+    ran = kept.run(command, results)
+    assert ran.status == 0, ran.printed
+    given = kept.scores(results)
+    assert {student: given[student, "ex1"] for student in V1} == (V1 if command == "report" else NOW)
+    assert (given["gus", "ex2"], given["ada", "ex2"]) == ("0", "0")
+    assert (results / "written-answers.csv").read_bytes() == before
+    if command == "rescore":
+        assert "8 runs checked again" in ran.printed
+        assert "ex1 bob: 15 of 20 to 14.12 of 20: other_input 3/3 to 2.12/3" in ran.printed

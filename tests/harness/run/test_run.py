@@ -1,0 +1,444 @@
+import json
+import math
+import os
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import psutil
+import pytest
+import torch
+from nbformat.v4 import new_code_cell, new_notebook
+
+from graders.harness.run.evidence import Evidence, Missing, Unreadable
+from graders.harness.run.run import LaunchError, Progress, run
+from graders.harness.run.sandbox import Limits, NoIsolation
+from graders.lora import catalog
+
+LIBRARIES = """
+import sys, warnings
+import numpy as np, pandas as pd, peft, torch
+from PIL import Image
+json = open = len = str = None
+warnings.warn("look out")
+print("a progress bar", file=sys.stderr)
+"""
+VALUES = """
+layers = {"b", "a"}
+counts = {np.int64(4): np.int64(397824), 16.0: torch.tensor(1591296), (1.0, 0.0): 0.5, np.float32(0.7): None}
+curve = [1.5, float("nan"), torch.tensor(float("inf")), np.float32(0.25)]
+table = pd.DataFrame({"rank": [4, 16], "loss": [0.5, float("nan")]})
+grid = np.arange(6).reshape(2, 3)
+strange = object()
+mixed = {"number": 1, "strange": object()}
+model = MODEL
+config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_k"])
+gone = peft.LoraConfig(r=16, lora_alpha=32)
+del gone
+"""
+TENSORS = """
+z_t = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3).T
+loss = (torch.nn.Parameter(torch.ones(2)) ** 2).mean()
+array = np.ones((2, 2), dtype=np.float32)
+not_a_tensor = [1.0]
+net = torch.nn.Linear(2, 1)
+net.bias.requires_grad_(False)
+net.large = torch.nn.Parameter(torch.arange(600_000).bfloat16().reshape(600, 1000).T, requires_grad=False)
+net.free = torch.nn.Parameter(torch.arange(600_000).bfloat16())
+net(torch.ones(1, 2)).sum().backward()
+optimizer = torch.optim.SGD([net.weight], lr=0.5)
+"""
+PICTURES = """
+red = np.zeros((4, 6, 3), dtype=np.uint8); red[..., 0] = 255
+class Output(dict):
+    images = [Image.fromarray(red)]
+images = [Image.fromarray(red).convert("RGBA"), red / 255.0, torch.tensor(red).permute(2, 0, 1), red[..., 0], Output()]
+by_rank = {4: torch.tensor(red)[None].float() / 255, 16: [red, red]}
+too_bright = [red.astype(float)]
+with __builtins__.open(OUTPUT_DIR + "/adapter.txt", "w") as file:
+    file.write("weights")
+"""
+HAND_IN = {
+    **dict.fromkeys(("layers", "counts", "curve", "table", "grid", "strange", "mixed", "model", "absent"), "value"),
+    **dict.fromkeys(("z_t", "loss", "array", "not_a_tensor"), "tensor"),
+    **dict.fromkeys(("images", "by_rank", "too_bright"), "pictures"),
+    "net": "module",
+    "optimizer": "optimizer",
+}
+RED = np.broadcast_to(np.array([255, 0, 0], dtype=np.uint8), (4, 6, 3))
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Progress]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(run_cells, told) -> Evidence:
+    return run_cells(
+        LIBRARIES,
+        VALUES,
+        TENSORS,
+        PICTURES,
+        hand_in=HAND_IN,
+        parameters={"MODEL": "fixtures/model"},
+        answers=("Because B is zero.",),
+        on_progress=told.append,
+    )
+
+
+def test_completed(whole):
+    """A notebook that warns and prints to standard error has completed, for all that."""
+    assert (whole.run.ended, whole.run.cell, whole.run.error, whole.run.device) == ("completed", None, None, "cpu")
+    assert whole.run.seconds > 0
+    assert whole.run.peak_memory_bytes > 50_000_000
+    executed = json.loads((whole.folder / "evidence" / "executed.ipynb").read_text())
+    assert "a progress bar" in json.dumps(executed)
+    assert "_grading_collector" not in json.dumps(executed)
+
+
+def test_injected_parameters(whole):
+    """Injected parameters override those of the notebook."""
+    assert whole.value("model") == "fixtures/model"
+
+
+def test_values(whole):
+    """Numbers, names, tables and arrays come back as Python values, whichever library held them."""
+    assert whole.value("layers") == {"a", "b"}
+    assert whole.value("grid") == [[0, 1, 2], [3, 4, 5]]
+    assert whole.value("table")[0] == {"rank": 4, "loss": 0.5}
+    assert math.isnan(whole.value("table")[1]["loss"])
+
+
+def test_not_finite(whole):
+    """Numbers that are not finite survive the journey."""
+    first, second, third, last = whole.value("curve")
+    assert (first, third, last) == (1.5, math.inf, 0.25)
+    assert math.isnan(second)
+
+
+def test_keys(whole):
+    """Keys that mean the same number are the same key, in whichever type they were written."""
+    counts = whole.value("counts")
+    assert counts == {4: 397824, 16: 1591296, (1, 0): 0.5, 0.7: None}
+    assert [type(key) for key in counts] == [int, int, tuple, float]
+    assert type(counts[16]) is int
+
+
+def test_missing_is_not_unreadable(whole):
+    """A variable that was never assigned is missing; one of a type that cannot be read is unreadable."""
+    with pytest.raises(Missing) as missing:
+        whole.value("absent")
+    assert "`absent`" in missing.value.problem
+    assert missing.value.fix
+    with pytest.raises(Unreadable, match="`strange` cannot be read: it is of type object"):
+        whole.value("strange")
+    assert whole.value("mixed")["number"] == 1
+
+
+def test_tensors(whole):
+    """Tensors keep their dtype, their shape, and the fact that they were in the graph."""
+    z_t = whole.tensor("z_t")
+    assert z_t.dtype is torch.bfloat16
+    assert z_t.tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert whole.tensor("array").dtype is torch.float32
+    assert whole.tensor("loss").shape == ()
+    assert whole.tensor_facts("loss").in_graph
+    assert not whole.tensor_facts("z_t").in_graph
+    with pytest.raises(Unreadable, match="not a tensor"):
+        whole.tensor("not_a_tensor")
+
+
+def test_modules(whole):
+    """A module's parameters come with their gradients, and an optimizer names those that it holds."""
+    net, optimizer = whole.module("net"), whole.optimizer("optimizer")
+    assert net.class_name == "Linear"
+    assert net.parameters["weight"].gradient.tolist() == [[1.0, 1.0]]
+    assert net.parameters["bias"].gradient is None
+    assert not net.parameters["bias"].trainable
+    assert optimizer.identities == (net.parameters["weight"].identity,)
+    assert optimizer.options[0]["lr"] == 0.5
+
+
+def test_large_parameters(whole):
+    """Of a large frozen parameter type, shape and every bit are known, without a copy of it; of one that trains, all."""
+    large, free = (whole.module("net").parameters[name] for name in ("large", "free"))
+    was = torch.arange(600_000).bfloat16().reshape(600, 1000).T
+    assert (large.value.dtype, large.value.shape, large.trainable) == (was.dtype, was.shape, False)
+    assert large.equals(was)
+    assert not large.equals(
+        was.contiguous().index_put((torch.tensor(999), torch.tensor(599)), torch.tensor(1).bfloat16())
+    )
+    assert free.value.equal(torch.arange(600_000).bfloat16())
+    assert sum(file.stat().st_size for file in (whole.folder / "evidence/variables").glob("net.*")) < 1.3e6
+
+
+def test_unets_in_memory(run_cells):
+    """The U-Nets that a notebook holds at once are counted: not those that are gone, nor those without weights."""
+    one = "UNet2DConditionModel(8, block_out_channels=(32,), down_block_types=('DownBlock2D',), up_block_types=('UpBlock2D',))"
+    build = f"""
+import torch
+from diffusers import UNet2DConditionModel
+with torch.device("meta"): empty = [{one}, {one}]
+"""
+    assert run_cells(build, f"a = {one}", "del a", f"a = {one}", hand_in={}).run.unets_at_once == 1
+    assert run_cells(build, f"a, b = {one}, {one}; c = a", "del a, b, c", hand_in={}).run.unets_at_once == 2
+
+
+def test_noises_of_pictures(run_cells):
+    """From which noise a pipeline painted a picture is known; not of one that came from several, or from elsewhere.
+
+    It makes no difference that one cell imports the pipeline and paints with it.
+    """
+    paint = """
+import torch
+from PIL import Image
+pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None)
+def paint(seed, guidance):
+    noise = torch.Generator().manual_seed(seed)
+    return pipe("a cat", num_inference_steps=1, generator=noise, guidance_scale=guidance).images[0]
+images = [paint(0, 1.0), paint(0, 5.0), paint(1, 1.0), Image.new("RGB", (64, 64), "red")]
+pipe.image_processor.postprocess = lambda *given, **options: [Image.new("RGB", (64, 64))]
+images += [paint(0, 1.0), paint(1, 1.0)]
+"""
+    evidence = run_cells(
+        "from diffusers import StableDiffusionPipeline" + paint, hand_in={"images": "pictures"},
+        parameters={"MODEL": str(catalog.TINY_SD)}, readable=[catalog.TINY_SD],
+    )  # fmt: skip
+    first, stronger, other, red, *black = map(evidence.noise_of, evidence.pictures("images"))
+    np.testing.assert_array_equal(first, stronger)
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.5
+    assert [red, *black] == [None] * 3
+
+
+def test_lora_configs(whole):
+    """Every LoRA configuration that was made is on record in the order of making, also one that is gone since."""
+    config, gone, *_ = whole.lora_configs
+    assert (config["r"], config["lora_alpha"], set(config["target_modules"])) == (4, 8, {"to_q", "to_k"})
+    assert (gone["r"], gone["lora_alpha"]) == (16, 32)
+
+
+def test_backward_passes(run_cells):
+    """The backward passes of a run are counted, however they are begun, also in the cell that imports PyTorch."""
+    cell = """
+import torch
+x = torch.ones(3, requires_grad=True)
+for _ in range(4):
+    (x * x).sum().backward()
+torch.autograd.backward((x * x).sum())
+"""
+    assert run_cells(cell, "x.sum().backward()", hand_in={}).backward_passes == 6
+    assert run_cells("x = 1", hand_in={}).backward_passes == 0
+
+
+def test_pictures(whole):
+    """Pictures come back as RGB, from Pillow, NumPy or PyTorch, whichever axis held the colours."""
+    *coloured, grey, output = whole.pictures("images")
+    for picture in [*coloured, output]:
+        np.testing.assert_array_equal(picture, RED)
+    np.testing.assert_array_equal(grey, np.full((4, 6, 3), 255))
+    by_rank = whole.pictures("by_rank")
+    assert {key: len(pictures) for key, pictures in by_rank.items()} == {4: 1, 16: 2}
+    np.testing.assert_array_equal(by_rank[4][0], RED)
+    with pytest.raises(Unreadable, match=r"values from 0 to 255, not in \[0, 1\]"):
+        whole.pictures("too_bright")
+
+
+def test_written_answers_and_files(whole):
+    """Written answers and the files in OUTPUT_DIR are part of the evidence."""
+    assert whole.written_answers == ["Because B is zero."]
+    assert whole.path("adapter.txt").read_text() == "weights"
+    with pytest.raises(Missing, match=r"no file `other.txt`"):
+        whole.path("other.txt")
+
+
+def test_progress(whole, told):
+    """Every code cell is announced with its number in the notebook as handed in."""
+    assert [progress.cell for progress in told if not progress.text][:1] == [1]
+    assert {progress.cell for progress in told} == {None, 1, 2, 3, 4, 5}
+    assert {progress.of for progress in told} == {5}
+    assert any(progress.cell == 2 and progress.text for progress in told)
+
+
+def test_cell_error(run_cells):
+    """A cell that raises ends the run, is named with its line, and takes nothing from what was reached before."""
+    evidence = run_cells("x = 1", "x = 2\ny = x / 0", "x = 3", hand_in={"x": "value", "y": "value"})
+    assert (evidence.run.ended, evidence.run.cell) == ("cell_error", 3)
+    assert evidence.run.error.ename == "ZeroDivisionError"
+    assert evidence.run.error.line == "y = x / 0"
+    assert evidence.value("x") == 2
+    with pytest.raises(Missing):
+        evidence.value("y")
+
+
+def test_dead_kernel(run_cells):
+    """What was assigned in the cells before a kernel's death is evidence, and what it left running is ended."""
+    evidence = run_cells(
+        "import subprocess\nsubprocess.Popen(['/bin/sleep', '600.125'], start_new_session=True, env={})",
+        "early = 1",
+        "early = 2\nimport os\nos._exit(0)",
+        hand_in={"early": "value"},
+    )
+    assert (evidence.run.ended, evidence.run.cell) == ("kernel_died", 4)
+    assert evidence.value("early") == 1
+    assert evidence.run.error.evalue == "exit status 0"
+    assert not [command for command in commands() if "600.125" in command]
+
+
+def test_quit(run_cells):
+    """quit() raises nothing, yet it ends the run at its cell."""
+    evidence = run_cells("x = 1\nquit()", "x = 2", hand_in={"x": "value"})
+    assert (evidence.run.ended, evidence.run.cell) == ("kernel_died", 2)
+    assert evidence.value("x") == 1
+
+
+def test_endless_loop(run_cells):
+    """An endless loop ends with the time limit, and what it had reached is collected."""
+    evidence = run_cells("x = []", "while True:\n    x.append(1); x = x[:1]", hand_in={"x": "value"}, time_limit=2.0)
+    assert (evidence.run.ended, evidence.run.cell) == ("timeout", 3)
+    assert evidence.value("x")[0] == 1
+
+
+def test_deaf_loop(run_cells):
+    """A loop that ignores its interruption is killed, and the evidence of earlier cells is kept."""
+    deaf = "while True:\n    try:\n        while True: pass\n    except KeyboardInterrupt:\n        pass"
+    evidence = run_cells("x = 1", deaf, hand_in={"x": "value"}, cell_limit=1.0, grace=3.0)
+    assert (evidence.run.ended, evidence.run.cell) == ("timeout", 3)
+    assert evidence.value("x") == 1
+
+
+def test_out_of_memory(run_cells):
+    """A kernel that holds more than the memory limit is ended for that reason."""
+    evidence = run_cells(
+        "import time\nx = 1",
+        "y = b'x' * 400_000_000\ntime.sleep(30)",
+        hand_in={"x": "value"},
+        limits=Limits(memory=300 << 20),
+    )
+    assert (evidence.run.ended, evidence.run.cell) == ("out_of_memory", 3)
+    assert evidence.value("x") == 1
+
+
+def test_memory_error(run_cells):
+    """A cell that is refused memory has run out of it."""
+    evidence = run_cells("x = 1\nraise RuntimeError('CUDA out of memory. Tried to allocate')", hand_in={"x": "value"})
+    assert (evidence.run.ended, evidence.run.cell, evidence.value("x")) == ("out_of_memory", 2, 1)
+
+
+def test_killed_half(run_cells):
+    """When the untrusted half itself is killed, the run died at the last cell that was announced."""
+    evidence = run_cells("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nx = 1", hand_in={"x": "value"})
+    assert (evidence.run.ended, evidence.run.cell) == ("kernel_died", 2)
+
+
+def commands() -> list[str]:
+    """The command lines of all processes."""
+    return [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+
+
+def test_interrupted(run_cells):
+    """An interruption by the instructor passes through, and leaves no process behind."""
+    seen = []
+
+    def stop(progress: Progress) -> None:
+        if progress.text == "started":
+            seen.extend(command for command in commands() if "600.25" in command)
+            raise KeyboardInterrupt
+
+    cell = "import subprocess, time\nsubprocess.Popen(['/bin/sleep', '600.25'])\nprint('started')\ntime.sleep(600)"
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(cell, hand_in={}, on_progress=stop)
+    assert seen
+    assert not [command for command in commands() if "600.25" in command]
+
+
+def test_output_is_capped(run_cells):
+    """What a notebook prints beyond the cap is dropped, and it completes all the same."""
+    evidence = run_cells("for _ in range(60):\n    print('x' * 1_000_000, flush=True)", hand_in={})
+    assert evidence.run.ended == "completed"
+    assert (evidence.folder / "evidence" / "executed.ipynb").stat().st_size < 25_000_000
+
+
+def test_raises_exception_tag(tmp_path):
+    """A cell that is tagged as meant to raise does not end the run."""
+    cells = [new_code_cell("x = 0", metadata={"tags": ["parameters"]})]
+    cells.append(new_code_cell("1 / x", metadata={"tags": ["raises-exception"]}))
+    cells.append(new_code_cell("x = 2"))
+    nbformat.write(new_notebook(cells=cells), tmp_path / "ex1.ipynb")
+    folder = tmp_path / "run"
+    evidence = run(tmp_path / "ex1.ipynb", parameters={}, hand_in={"x": "value"}, run_folder=folder, time_limit=60)
+    assert (evidence.run.ended, evidence.value("x")) == ("completed", 2)
+    assert Evidence(folder).value("x") == 2
+    with pytest.raises(FileExistsError):
+        run(tmp_path / "ex1.ipynb", parameters={}, hand_in={}, run_folder=folder, time_limit=60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"hand_in": {"x": "pickle"}},
+        {"hand_in": {"../x": "value"}},
+        {"parameters": {"OUTPUT_DIR": "../../elsewhere"}},
+        {"parameters": {"not a name": 1}},
+        {"parameters": {"MODEL": Path("model")}},
+    ],
+)
+def test_impossible_arguments(tmp_path, run_cells, arguments):
+    """Arguments that cannot be carried out are the caller's error."""
+    with pytest.raises((ValueError, TypeError)):
+        run_cells("x = 1", **{"hand_in": {}, **arguments})
+
+
+def test_no_kernel(run_cells):
+    """When no kernel can be started, that is not the notebook's fault."""
+
+    class Broken(NoIsolation):
+        def start(self, argv, *others):
+            return super().start([argv[0], "-c", "print('no module named ipykernel')"], *others)
+
+    with pytest.raises(LaunchError, match="no module named ipykernel") as error:
+        run_cells("x = 1", hand_in={}, isolation=Broken())
+    assert error.value.fix
+
+
+def test_clean_environment(run_cells, monkeypatch):
+    """The kernel sees no variable of the grader's environment but the harmless, and those that it was given."""
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    evidence = run_cells(
+        "import os\nx = dict(os.environ)\nimport graders",
+        hand_in={"x": "value"},
+        environment={"HF_HUB_OFFLINE": "1"},
+    )
+    assert evidence.run.ended == "completed"
+    assert evidence.value("x")["HF_HUB_OFFLINE"] == "1"
+    assert "hunter2" not in evidence.value("x").values()
+    assert evidence.value("x")["HOME"] != os.environ["HOME"]
+
+
+def test_offered_functions(run_cells):
+    """What the package offers to notebooks works wherever they run."""
+    folders = {"JUDGE": str(catalog.JUDGE), "REFERENCE": str(catalog.dataset("watercolor/held-out"))}
+    evidence = run_cells(
+        "from graders import style_similarity\nimport numpy as np\n"
+        "x = style_similarity([np.zeros((64, 64, 3))], REFERENCE, JUDGE, 'cpu')",
+        hand_in={"x": "value"},
+        parameters=folders,
+        readable=[Path(folder) for folder in folders.values()],
+    )
+    assert -1 < evidence.value("x") < 1
+
+
+def test_long_path(tmp_path, isolation, notebook_of):
+    """Where the run folder lies does not matter to a library that makes file names of the paths of its cache."""
+    load = "from datasets import load_dataset\nx = len(load_dataset('imagefolder', data_dir=DATASET, split='train'))"
+    dataset = catalog.dataset("watercolor/held-out")
+    evidence = run(
+        notebook_of(tmp_path, [load]),
+        parameters={"DATASET": str(dataset)},
+        hand_in={"x": "value"},
+        run_folder=tmp_path / ("länge" * 30) / ("längere" * 20),
+        time_limit=120,
+        isolation=isolation,
+        readable=[dataset],
+    )
+    assert (evidence.run.error, evidence.value("x")) == (None, len(list(dataset.glob("*.png"))))

@@ -1,0 +1,101 @@
+"""Stored runs are checked again without running a notebook."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graders.harness.grade import GradingError, rescore
+from graders.harness.result import load
+from graders.harness.zoo import Keeper
+from graders.harness.zoo import load as load_pen
+from graders.lora import catalog
+from graders.lora.fixtures import used
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+RESCORE = """
+import sys
+from pathlib import Path
+from graders.harness.grade import rescore
+rescore("ex1", Path(sys.argv[1]))
+"""
+
+
+COMMAND = [str(Path(sys.executable).with_name("grade")), "ex1", str(CHECKOUT / "reference_solutions" / "ex1.ipynb")]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a graded notebook."""
+    place = tmp_path_factory.mktemp("graded")
+    subprocess.run(COMMAND, cwd=place, check=True, stdout=subprocess.DEVNULL)
+    return place / ".grade" / "ex1" / "ex1"
+
+
+def test_rescore(stored: Path) -> None:
+    """Checking what a run left behind again gives the same result, from its folder alone."""
+    before = (stored / "result.json").read_text()
+    (stored / "result.json").unlink()
+    subprocess.run([sys.executable, "-c", RESCORE, str(stored)], check=True)
+    assert (stored / "result.json").read_text() == before
+    assert load(stored / "result.json").score == 20
+
+
+def test_a_failure_to_grade_costs_nothing(stored: Path, tmp_path: Path) -> None:
+    """A result that is there stays until there is another."""
+    before = (stored / "result.json").read_text()
+    (tmp_path / "bwrap").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [*COMMAND, "--isolation", "bubblewrap"]
+    done = subprocess.run(command, cwd=stored.parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cannot make a sandbox" in done.stderr
+    assert (stored / "result.json").read_text() == before
+
+
+def test_other_fixtures(stored: Path, tmp_path: Path) -> None:
+    """A run that was given other fixtures than there are now is not judged with these, and its result stays."""
+    graded = shutil.copytree(stored, tmp_path / "graded")
+    record, before = graded / "again" / used.FILE, (graded / "result.json").read_bytes()
+    given = json.loads(record.read_text())
+    assert list(given) == [next(iter(given))]  # exercise 1 is given a configuration, and nothing else
+    record.write_text(json.dumps(dict.fromkeys(given, "of another version")))
+    with pytest.raises(used.OtherFixtures, match=f"run with another {next(iter(given))}"):
+        rescore("ex1", graded)
+    assert (graded / "result.json").read_bytes() == before
+
+
+def test_runs_of_before_fixtures_were_recorded(tmp_path: Path) -> None:
+    """Of runs without a record those are refused that composed the style adapter of then, and no others."""
+    used.ensure_same({"MODEL": str(catalog.TINY_SD), "SEED": 3}, tmp_path)
+    with pytest.raises(used.OtherFixtures, match="another adapters/style"):
+        used.ensure_same({"ADAPTERS": {"style": str(catalog.adapter("style"))}}, tmp_path)
+
+
+def test_nothing_to_rescore(tmp_path: Path) -> None:
+    """A folder without runs is told apart from one with bad runs."""
+    with pytest.raises(GradingError, match="There is no run"):
+        rescore("ex1", tmp_path)
+
+
+def test_zoo_goes_on(tmp_path: Path) -> None:
+    """A hand-in of the zoo that was run before is not run again, and one that changed is."""
+    pen = load_pen("ex1", CHECKOUT)
+    [submission] = [s for s in pen.submissions if s.title == "everything typed in"]
+    executed = tmp_path / "ex1" / "everything-typed-in" / "graded" / "run" / "evidence" / "executed.ipynb"
+    times = []
+    for parameters in ({"DEVICE": "cpu"}, {"DEVICE": "cpu"}, {"DEVICE": "cpu", "SEED": 7}):
+        keeper = Keeper(tmp_path, workers=1)
+        changed = type(pen)(pen.exercise, pen.reference, pen.submissions, parameters, pen.trained_in)
+        result = keeper.grade(changed, [submission])[submission.title].result()
+        keeper.close()
+        times.append(executed.stat().st_mtime_ns)
+        assert not result.false_verdicts
+    assert times[0] == times[1] < times[2]

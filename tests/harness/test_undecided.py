@@ -1,0 +1,150 @@
+"""Graders that break: whatever happens in a check, nobody earns a point by it, and nobody loses one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graders.harness.grade import module_of
+from graders.harness.lesson import HandIn
+from graders.harness.result import CheckResult, Outcome
+from graders.harness.rubric import Bounds, run_checks, titles
+from graders.harness.run.evidence import Evidence
+from graders.lesson import EXERCISES
+from tests.harness.report.records import save_run
+from tests.patience import PATIENCE
+
+CHECKOUT = Path(__file__).parents[2]
+GRADE = Path(sys.executable).with_name("grade")
+BOUNDS = Bounds(seconds=0.5, memory=1 << 30)
+
+
+def breaks(how: str) -> None:
+    """What a check does whose grader is broken."""
+    if how == "raises":
+        raise RecursionError("a bug")
+    if how == "hangs":
+        time.sleep(60)
+    if how == "wants all memory":
+        _ = [bytes(1 << 28) for _ in range(10_000)]
+
+
+class Sabotage:
+    """In place of every check of a rubric one that passes, but for the one that breaks."""
+
+    def __init__(self, check: str = "", how: str = "") -> None:
+        self.check, self.how = check, how
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: Any) -> bool:
+        if pyfuncitem.name == f"test_{self.check}":
+            breaks(self.how)
+        return True
+
+
+@pytest.fixture(scope="module")
+def hand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HandIn]:
+    """A run of each exercise that left nothing."""
+    found = {}
+    for name in EXERCISES:
+        parameters = {**module_of(name).EXERCISE.parameters, "DEVICE": "cpu"}
+        folder = save_run(tmp_path_factory.mktemp(name), parameters) / "run"
+        report = {"ended": "completed", "cell": None, "error": None, "seconds": 1, "peak_memory_bytes": 1}
+        (folder / "run.json").write_text(json.dumps(report | {"device": "cpu"}))
+        found[name] = HandIn(Evidence(folder), parameters)
+    return found
+
+
+def checked(name: str, hand_in: HandIn, sabotage: Sabotage, only: Collection[str] = ()) -> dict[str, CheckResult]:
+    path = CHECKOUT / "graders" / f"{name}.py"
+    done = run_checks(path, hand_in, bounds=BOUNDS, plugins=[sabotage], only=only)
+    return {check.id: check for check in done.checks}
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs", "wants all memory"])
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_check_that_breaks(name: str, how: str, hand_ins: dict[str, HandIn]) -> None:
+    """The points of a check that breaks, and of those that need it, are neither given nor lost; no other is touched."""
+    whole = checked(name, hand_ins[name], Sabotage())
+    needing = {
+        id: {other for mark in check.pytestmark if mark.name == "needs" for other in mark.args}
+        for id in whole
+        for check in [getattr(module_of(name), f"test_{id}")]
+    }
+    for broken in whole:
+        touched, before = {broken}, set[str]()
+        while touched != before:
+            before, touched = touched, touched | {id for id in whole if needing[id] & touched}
+        # How it breaks makes no difference to those that it does not touch
+        found = checked(name, hand_ins[name], Sabotage(broken, how), () if how == "raises" else touched)
+        for id, check in found.items():
+            worth = whole[id].max_score
+            if id in touched:
+                assert (check.outcome, check.score, check.max_score) == (Outcome.GRADER_FAULT, 0, 0), (broken, id)
+                assert check.undecided == worth
+            else:
+                assert (check.score, check.max_score, check.undecided) == (worth, worth, 0), (broken, id)
+
+
+def test_every_check_is_tried(hand_ins: dict[str, HandIn]) -> None:
+    """The list of checks that are broken above is that of the rubric, but for the one that needs a second run."""
+    for name, hand_in in hand_ins.items():
+        module = module_of(name)
+        assert {*checked(name, hand_in, Sabotage())} == {*titles(module)} - {*titles(module, "again")}
+
+
+def grade(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200"}
+    command = [GRADE, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_a_batch_whose_graders_break(tmp_path: Path) -> None:
+    """No file for a course system has a number where a grader broke, the report begins with it, and rescoring decides."""
+    (tmp_path / "hand-ins" / "ada").mkdir(parents=True)
+    shutil.copy(CHECKOUT / "reference_solutions" / "ex1.ipynb", tmp_path / "hand-ins" / "ada")
+    results = tmp_path / "results"
+    batch = grade("batch", "hand-ins", "-o", results, "--check-limit", "0.001", folder=tmp_path)
+    assert batch.returncode == 3, batch.stdout + batch.stderr
+    assert "points undecided" in batch.stdout
+    (row,) = csv.DictReader((results / "gradebooks" / "gradebook.csv").open(encoding="utf-8-sig"))
+    assert (row["ex1_score"], row["total"]) == ("", "")
+    assert float(row["ex1_undecided"]) > 0
+    (row,) = csv.DictReader((results / "gradebooks" / "nbgrader.csv").open())
+    assert row["score"] == ""
+    (scores,) = (results / "gradebooks" / "gradescope").rglob("*.json")
+    assert '"score"' not in scores.read_text()
+    report = (results / "report.html").read_text()
+    assert report.index("Undecided, because the grader failed") < report.index("What cost points")
+    (page,) = (results / "feedback").rglob("feedback.md")
+    assert "undecided" in page.read_text()
+
+    rescored = grade("rescore", results, folder=tmp_path)
+    assert rescored.returncode == 0, rescored.stdout + rescored.stderr
+    (row,) = csv.DictReader((results / "gradebooks" / "gradebook.csv").open(encoding="utf-8-sig"))
+    assert (row["ex1_score"], row["ex1_undecided"]) == ("20", "")
+
+
+def test_grading_ones_own(tmp_path: Path) -> None:
+    """A student whose grader breaks reads how many points are decided and how many are not, and the exit status is 3."""
+    notebook = CHECKOUT / "reference_solutions" / "ex1.ipynb"
+    ran = grade("ex1", notebook, "--check-limit", "0.001", "--json", "result.json", folder=tmp_path)
+    assert ran.returncode == 3, ran.stdout + ran.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["undecided"] > 0
+    assert result["score"] == result["max_score"] == 20 - result["undecided"]
+    assert result["final"] is False
+    assert (
+        f"Score: {result['score']:g} of {result['max_score']:g}, {result['undecided']:g} points undecided" in ran.stdout
+    )

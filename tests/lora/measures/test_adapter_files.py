@@ -1,0 +1,767 @@
+"""Adapters as the real libraries write them, and as nobody should."""
+
+import json
+import math
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from graders.lora.measures import adapter_files
+from graders.lora.measures.adapter_files import AdapterError, read_adapter
+from graders.lora.measures.adapters import Adapter, LoraLayer, merged
+from graders.lora.measures.layers import Kind, cross_attention_projections
+
+CROSS_ATTENTION = r".*attn2\.(to_q|to_k|to_v|to_out\.0)"
+EVERY_KIND = [
+    "attn1.to_q", "attn2.to_k", "ff.net.0.proj", "proj_in", "conv1", "conv_shortcut", "downsamplers.0.conv", "linear_1"
+]  # fmt: skip
+BLOCK = "mid_block.attentions.0.transformer_blocks.0"
+TO_Q, TO_K = f"{BLOCK}.attn2.to_q", f"{BLOCK}.attn2.to_k"
+
+State = dict[str, Tensor]
+
+
+def make_unet(cross_attention_dim: int = 16) -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=cross_attention_dim,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    ).eval()
+
+
+def randomise(unet: torch.nn.Module, seed: int = 1) -> None:
+    """Give A and B values as training would; B starts at 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in unet.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+
+
+def trained(**options: Any) -> UNet2DConditionModel:
+    """A U-Net with an adapter that has moved away from its start."""
+    unet = make_unet()
+    unet.add_adapter(LoraConfig(**{"r": 4, "lora_alpha": 4, "target_modules": CROSS_ATTENTION, **options}))
+    randomise(unet)
+    return unet
+
+
+def lora_state(**options: Any) -> State:
+    return {name: tensor.contiguous() for name, tensor in get_peft_model_state_dict(trained(**options)).items()}
+
+
+@torch.no_grad()
+def output(unet: torch.nn.Module) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    latents = torch.randn(2, 4, 8, 8, generator=generator)
+    text = torch.randn(2, 3, 16, generator=generator)
+    return unet(latents, torch.tensor([3, 700]), encoder_hidden_states=text).sample
+
+
+def loaded_by_pipeline(folder: Path) -> Tensor:
+    """What the U-Net gives once ``load_lora_weights`` has read the file (its two steps, without a whole pipeline)."""
+    unet = make_unet()
+    state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(str(folder), return_lora_metadata=True)
+    StableDiffusionPipeline.load_lora_into_unet(state, alphas, unet, metadata=metadata)
+    return output(unet)
+
+
+def assert_same_as(expected: Tensor, path: Path) -> Adapter:
+    """The adapter at ``path``, merged, gives ``expected`` (which the base alone does not); the base comes back."""
+    unet = make_unet()
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    base = output(unet)
+    adapter = read_adapter(path, unet)
+    with merged(unet, [(adapter, 1.0)]):
+        torch.testing.assert_close(output(unet), expected, atol=1e-5, rtol=1e-5)
+    assert (base - expected).abs().max() > 0.01
+    assert_bits_equal(unet.state_dict(), before)
+    return adapter
+
+
+def assert_bits_equal(state: State, before: State) -> None:
+    assert state.keys() == before.keys()
+    for name, tensor in state.items():
+        assert torch.equal(tensor.view(torch.uint8), before[name].view(torch.uint8)), name
+
+
+def kohya(state: State, alpha: float | None = None) -> State:
+    """The same matrices under the names that kohya's trainer writes."""
+    renamed: State = {}
+    for key, tensor in state.items():
+        module, _, matrix = key.partition(".lora_")
+        name = "lora_unet_" + module.replace(".", "_")
+        renamed[f"{name}.lora_down.weight" if matrix.startswith("A") else f"{name}.lora_up.weight"] = tensor
+        if alpha is not None:
+            renamed[f"{name}.alpha"] = torch.tensor(alpha)
+    return renamed
+
+
+def prefixed(state: State) -> State:
+    return {f"unet.{name}": tensor for name, tensor in state.items()}
+
+
+# What the libraries write
+
+
+@pytest.mark.parametrize(
+    ("targets", "convert"),
+    [(CROSS_ATTENTION, convert_state_dict_to_diffusers), (CROSS_ATTENTION, dict), (EVERY_KIND, dict)],
+    ids=["diffusers names", "PEFT names", "every kind"],
+)
+def test_save_lora_weights(tmp_path: Path, targets: Any, convert: Callable[[State], State]) -> None:
+    """A file of save_lora_weights paints as diffusers loads it, convolutions included."""
+    state = convert(lora_state(target_modules=targets))
+    StableDiffusionPipeline.save_lora_weights(tmp_path, unet_lora_layers=state)
+    adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
+    assert adapter.format == "diffusers"
+    assert adapter.rank == 4
+    assert adapter.parameters == sum(tensor.numel() for tensor in state.values())
+
+
+def test_alpha_that_was_not_saved_is_taken_as_the_rank(tmp_path: Path) -> None:
+    """Without metadata an adapter trained at alpha = 2r comes back at half its strength, here as in diffusers."""
+    StableDiffusionPipeline.save_lora_weights(tmp_path, unet_lora_layers=lora_state(lora_alpha=8))
+    adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
+    assert not adapter.alpha_recorded
+    assert {(layer.alpha, layer.scale) for layer in adapter.layers.values()} == {(None, 1.0)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lora_alpha": 8},
+        {"lora_alpha": 8, "use_rslora": True},
+        {"lora_alpha": 3.5},
+        {"lora_alpha": 8, "alpha_pattern": {"attn2.to_k": 1, f"^{TO_Q}": 20}},
+        {"lora_alpha": 8, "alpha_pattern": {r"attn2\.to_q$": 1, "to_q": 5}},
+        {"lora_alpha": 8, "alpha_pattern": {"^attn2.to_q": 1}},
+        {"lora_alpha": 8, "rank_pattern": {"attn2.to_v": 2, f"^{TO_Q}": 6}},
+    ],
+    ids=["alpha", "rslora", "fraction", "alpha pattern", "first pattern wins", "anchored pattern", "rank pattern"],
+)
+def test_metadata_of_save_lora_weights(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Alpha, its patterns and the rank-stabilised scale come back from the metadata as diffusers reads them."""
+    unet = trained(**options)
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path,
+        unet_lora_layers=get_peft_model_state_dict(unet),
+        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
+    )
+    expected = loaded_by_pipeline(tmp_path)
+    torch.testing.assert_close(expected, output(unet))
+    adapter = assert_same_as(expected, tmp_path)
+    assert adapter.alpha_recorded
+    assert adapter.rank == (None if "rank_pattern" in options else 4)
+    assert adapter.ranks == ({2, 4, 6} if "rank_pattern" in options else {4})
+
+
+def test_metadata_without_alpha_means_the_default_of_peft(tmp_path: Path) -> None:
+    """Where the recorded LoraConfig leaves lora_alpha out, it is 8, as PEFT has it."""
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path,
+        unet_lora_layers=lora_state(),
+        unet_lora_adapter_metadata={"r": 4, "target_modules": ["attn2.to_q", "to_k", "to_v", "to_out.0"]},
+    )
+    adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
+    assert {layer.alpha for layer in adapter.layers.values()} == {8.0}
+
+
+def test_save_lora_adapter(tmp_path: Path) -> None:
+    """A file of unet.save_lora_adapter, whose names have no prefix, paints as load_lora_adapter loads it."""
+    trained(lora_alpha=8).save_lora_adapter(tmp_path)
+    unet = make_unet()
+    unet.load_lora_adapter(str(tmp_path), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE)
+    adapter = assert_same_as(output(unet), tmp_path)
+    assert adapter.format == "diffusers"
+    assert adapter.alpha_recorded
+
+
+def test_names_of_old_diffusers(tmp_path: Path) -> None:
+    """The attention processors' names of early diffusers are the projections' matrices."""
+    state = {
+        "unet." + key.replace(".to_out.0", ".to_out").replace("attn2.", "attn2.processor.")
+        .replace(".lora_A", "_lora.down").replace(".lora_B", "_lora.up"): tensor
+        for key, tensor in lora_state().items()
+    }  # fmt: skip
+    assert f"unet.{BLOCK}.attn2.processor.to_out_lora.down.weight" in state
+    save_file(state, tmp_path / adapter_files.DIFFUSERS_FILE)
+    adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
+    assert list(adapter.layers) == cross_attention_projections(make_unet())
+
+
+def test_peft_folder(tmp_path: Path) -> None:
+    """A folder of PEFT's save_pretrained paints as PEFT loads it, given as a folder or as the file in it."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=EVERY_KIND, alpha_pattern={"attn1.to_q": 2})
+    wrapped = get_peft_model(make_unet(), config)
+    randomise(wrapped)
+    wrapped.save_pretrained(tmp_path)
+    expected = output(PeftModel.from_pretrained(make_unet(), str(tmp_path)))
+    adapter = assert_same_as(expected, tmp_path)
+    assert adapter.format == "peft"
+    assert adapter.layers[f"{BLOCK}.attn1.to_q"].alpha == 2
+    assert_same_as(expected, tmp_path / adapter_files.PEFT_FILE)
+
+
+@pytest.mark.parametrize("alpha", [None, 2, 8.0], ids=["no alpha", "integer alpha", "alpha"])
+def test_kohya_names(tmp_path: Path, alpha: float | None) -> None:
+    """kohya's underscored names find their modules, and its alpha tensors the strength."""
+    save_file(kohya(lora_state(target_modules=EVERY_KIND), alpha), tmp_path / "style.safetensors")
+    adapter = read_adapter(tmp_path, make_unet())
+    assert adapter.format == "kohya"
+    assert {layer.alpha for layer in adapter.layers.values()} == {alpha}
+    assert set(adapter.names_by_kind()) == set(Kind) - {Kind.OTHER}
+
+
+@pytest.mark.parametrize("targets", [CROSS_ATTENTION, EVERY_KIND], ids=["cross-attention", "every kind"])
+def test_kohya_paints_as_diffusers_loads_it(tmp_path: Path, targets: Any) -> None:
+    """A kohya file paints as load_lora_weights loads it, convolutions included."""
+    save_file(kohya(lora_state(target_modules=targets), 8.0), tmp_path / adapter_files.DIFFUSERS_FILE)
+    assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_types_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    """A tensor of any usual float type is read, as float32 on the CPU."""
+    state = {key: tensor.to(dtype) for key, tensor in prefixed(lora_state()).items()}
+    save_file(state, tmp_path / adapter_files.DIFFUSERS_FILE)
+    layer = read_adapter(tmp_path, make_unet()).layers[TO_Q]
+    assert layer.down.dtype == layer.up.dtype == torch.float32
+    assert torch.equal(layer.down, state[f"unet.{TO_Q}.lora_A.weight"].float())
+
+
+def test_base_on_the_meta_device_is_enough(tmp_path: Path) -> None:
+    """Reading needs the base's names and shapes, not its weights."""
+    save_file(lora_state(), tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        unet = make_unet()
+    assert read_adapter(tmp_path / "a.safetensors", unet).rank == 4
+
+
+def test_text_encoder_is_ignored_and_listed(tmp_path: Path) -> None:
+    """Tensors of the text encoder are left out and reported by name."""
+    key = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight"
+    save_file(prefixed(lora_state()) | {key: torch.ones(4, 16)}, tmp_path / "a.safetensors")
+    adapter = read_adapter(tmp_path, make_unet())
+    assert adapter.ignored == (key,)
+    assert len(adapter.layers) == 16
+
+
+def test_the_file_may_go_once_it_is_read(tmp_path: Path) -> None:
+    """An adapter does not change when its file is overwritten."""
+    file = tmp_path / "a.safetensors"
+    save_file(lora_state(), file)
+    layer = read_adapter(file, make_unet()).layers[TO_Q]
+    before = layer.down.clone()
+    with file.open("r+b") as raw:
+        raw.write(bytes(file.stat().st_size))
+    assert torch.equal(layer.down, before)
+
+
+def test_diffusers_file_is_preferred_to_others(tmp_path: Path) -> None:
+    """Of several files in a folder the one under diffusers' name is read."""
+    save_file(lora_state(r=2), tmp_path / "a.safetensors")
+    save_file(lora_state(r=3), tmp_path / adapter_files.PEFT_FILE)
+    save_file(lora_state(r=5), tmp_path / adapter_files.DIFFUSERS_FILE)
+    assert read_adapter(tmp_path, make_unet()).rank == 5
+
+
+# What an adapter tells of itself
+
+
+def test_delta_is_the_scaled_product() -> None:
+    """The change of a linear layer is weight · alpha/rank · B A, and with rslora alpha/√rank."""
+    down, up = torch.randn(4, 6), torch.randn(5, 4)
+    torch.testing.assert_close(LoraLayer("x", down, up, 8.0).delta(0.5), 0.5 * 2 * up @ down)
+    assert LoraLayer("x", down, up, 8.0, rslora=True).scale == 8 / math.sqrt(4)
+    assert LoraLayer("x", down, up, None).scale == 1
+    assert LoraLayer("x", down, up, None).parameters == 4 * 6 + 5 * 4
+
+
+def test_delta_of_a_convolution_has_its_shape() -> None:
+    """The change of a convolution, applied at once, is A's convolution followed by B's."""
+    down, up, picture = torch.randn(2, 3, 3, 3), torch.randn(5, 2, 1, 1), torch.randn(1, 3, 8, 8)
+    delta = LoraLayer("conv_in", down, up, None).delta()
+    assert delta.shape == (5, 3, 3, 3)
+    twice = torch.conv2d(torch.conv2d(picture, down), up)
+    torch.testing.assert_close(torch.conv2d(picture, delta), twice, atol=1e-5, rtol=1e-5)
+
+
+def test_untrained_adapter_is_recognised(tmp_path: Path) -> None:
+    """An adapter before its first step has B = 0 everywhere, and one number in one B ends that."""
+    unet = make_unet()
+    unet.add_adapter(LoraConfig(r=4, target_modules=CROSS_ATTENTION))
+    unet.save_lora_adapter(tmp_path)
+    adapter = read_adapter(tmp_path, make_unet())
+    assert adapter.up_is_zero
+    adapter.layers[TO_Q].up[0, 0] = 1e-9
+    assert not adapter.up_is_zero
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("matrix", ["A", "B"])
+def test_layers_that_are_not_finite_are_named(tmp_path: Path, value: float, matrix: str) -> None:
+    """A NaN or an infinity in A or in B is read, and its layer named."""
+    state = lora_state()
+    state[f"{TO_Q}.lora_{matrix}.weight"][0, 0] = value
+    save_file(state, tmp_path / "a.safetensors")
+    adapter = read_adapter(tmp_path, make_unet())
+    assert adapter.non_finite() == [TO_Q]
+
+
+# merged()
+
+
+def test_two_adapters_add_up_with_their_weights(tmp_path: Path) -> None:
+    """Two weighted adapters give what set_adapters gives with the same weights."""
+    for name, seed in (("style", 1), ("subject", 5)):
+        unet = trained(lora_alpha=8)
+        randomise(unet, seed)
+        unet.save_lora_adapter(tmp_path / name)
+    both = make_unet()
+    for name in ("style", "subject"):
+        both.load_lora_adapter(
+            str(tmp_path / name), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE, adapter_name=name
+        )
+    both.set_adapters(["style", "subject"], [0.7, -0.4])
+    unet = make_unet()
+    style, subject = (read_adapter(tmp_path / name, unet) for name in ("style", "subject"))
+    with merged(unet, [(style, 0.7), (subject, -0.4)]) as inside:
+        assert inside is unet
+        torch.testing.assert_close(output(unet), output(both), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_weights_return_to_the_bit_after_an_error(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Every bit of the weights is as before, in any dtype, also when the block inside raises."""
+    trained().save_lora_adapter(tmp_path)
+    unet = make_unet().to(dtype)
+    adapter = read_adapter(tmp_path, unet)
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    with pytest.raises(ZeroDivisionError), merged(unet, [(adapter, 0.37), (adapter, 1.1)]):
+        assert not torch.equal(unet.state_dict()[f"{TO_Q}.weight"], before[f"{TO_Q}.weight"])
+        raise ZeroDivisionError
+    assert_bits_equal(unet.state_dict(), before)
+
+
+def test_weights_return_when_merging_fails_halfway(tmp_path: Path) -> None:
+    """An adapter that fits only in part leaves the weights as they were."""
+    trained().save_lora_adapter(tmp_path)
+    unet = make_unet()
+    adapter = read_adapter(tmp_path, unet)
+    misfit = Adapter({**adapter.layers, "conv_in": adapter.layers[TO_Q]}, adapter.format)
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    with pytest.raises(RuntimeError), merged(unet, [(misfit, 1.0)]):
+        pass
+    assert_bits_equal(unet.state_dict(), before)
+
+
+def test_weight_zero_leaves_the_base_alone(tmp_path: Path) -> None:
+    """An adapter of weight 0 changes no bit, not even with NaN in it."""
+    trained().save_lora_adapter(tmp_path)
+    unet = make_unet()
+    unet.get_submodule(TO_Q).weight.data[0, 0] = -0.0
+    adapter = read_adapter(tmp_path, unet)
+    adapter.layers[TO_K].up[0, 0] = math.nan
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    with merged(unet, [(adapter, 0.0)]):
+        assert_bits_equal(unet.state_dict(), before)
+
+
+# What is refused
+
+
+def refusal(path: Path, unet: torch.nn.Module | None = None) -> AdapterError:
+    """The error that reading ``path`` ends in; it must be one line and one line."""
+    with pytest.raises(AdapterError) as caught:
+        read_adapter(path, make_unet() if unet is None else unet)
+    assert str(caught.value).splitlines() == [caught.value.problem, caught.value.fix]
+    assert all(caught.value.args)
+    return caught.value
+
+
+def refusal_of(state: State, tmp_path: Path, metadata: dict[str, Any] | str | None = None) -> AdapterError:
+    """The error that reading a file of these tensors, and of this recorded LoraConfig, ends in."""
+    text = json.dumps(metadata) if isinstance(metadata, dict) else metadata
+    file = tmp_path / adapter_files.DIFFUSERS_FILE
+    save_file(state, file, None if text is None else {"format": "pt", adapter_files.METADATA_KEY: text})
+    return refusal(tmp_path)
+
+
+def test_missing_path_is_refused(tmp_path: Path) -> None:
+    """A path where nothing is, or that cannot be a path, is refused."""
+    assert "no 'rank4'" in refusal(tmp_path / "rank4").problem
+    assert "There is no" in refusal(tmp_path / "a\0b").problem
+
+
+@pytest.mark.parametrize("link", ["file", "folder", "file in the folder"])
+def test_symbolic_links_are_refused(tmp_path: Path, link: str) -> None:
+    """A link is refused, whether it is the file, the folder, or the file in the folder."""
+    (tmp_path / "real").mkdir()
+    save_file(lora_state(), tmp_path / "real" / "a.safetensors")
+    (tmp_path / "folder").mkdir()
+    path, link_at, target = {
+        "file": (tmp_path / "b.safetensors", tmp_path / "b.safetensors", tmp_path / "real" / "a.safetensors"),
+        "folder": (tmp_path / "to", tmp_path / "to", tmp_path / "real"),
+        "file in the folder": (
+            tmp_path / "folder",
+            tmp_path / "folder" / adapter_files.DIFFUSERS_FILE,
+            tmp_path / "real" / "a.safetensors",
+        ),
+    }[link]
+    link_at.symlink_to(target)
+    assert "symbolic link" in refusal(path).problem
+
+
+def test_special_files_are_refused(tmp_path: Path) -> None:
+    """A named pipe is refused without being opened, so that reading cannot hang."""
+    os.mkfifo(tmp_path / "a.safetensors")
+    assert "not a regular file" in refusal(tmp_path).problem
+
+
+@pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt", "PT"])
+def test_pickles_are_refused(tmp_path: Path, suffix: str) -> None:
+    """A pickle is never opened: the student is told to save safetensors."""
+    torch.save(lora_state(), tmp_path / f"pytorch_lora_weights.{suffix}")
+    for path in (tmp_path, tmp_path / f"pytorch_lora_weights.{suffix}"):
+        error = refusal(path)
+        assert "pickle" in error.problem
+        assert "save_lora_weights" in error.fix
+
+
+def test_renamed_pickle_is_refused(tmp_path: Path) -> None:
+    """A pickle under safetensors' name is called what it is, and not run."""
+    torch.save(lora_state(), tmp_path / "a.safetensors")
+    assert "pickle" in refusal(tmp_path).problem
+    (tmp_path / "a.safetensors").write_bytes(pickle.dumps({"a": 1}))
+    refusal(tmp_path)
+
+
+def test_other_suffix_is_refused(tmp_path: Path) -> None:
+    """A file that is no .safetensors is refused by its name."""
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "'notes.txt' is not a .safetensors file" in refusal(tmp_path / "notes.txt").problem
+
+
+def test_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
+    """The refusal of a folder says what was found in it, on one line whatever the names are."""
+    assert "nothing" in refusal(tmp_path).problem
+    (tmp_path / "loss\n\x1b[31m.png").touch()
+    assert r"'loss\n\x1b[31m.png'" in refusal(tmp_path).problem
+    for name in ("a", "b"):
+        save_file(lora_state(), tmp_path / f"{name}.safetensors")
+    assert "2 safetensors files" in refusal(tmp_path).problem
+
+
+def test_large_file_is_refused_unread(tmp_path: Path) -> None:
+    """A file over the cap is refused by its size alone."""
+    with (tmp_path / "a.safetensors").open("wb") as raw:
+        raw.truncate(adapter_files.MAX_FILE_BYTES + 1)
+    assert "512 MiB" in refusal(tmp_path).problem
+
+
+def test_large_header_is_refused_unparsed(tmp_path: Path) -> None:
+    """A header over the cap is refused by its stated length alone."""
+    header = json.dumps({"__metadata__": {"x": "y" * adapter_files.MAX_HEADER_BYTES}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    assert "header" in refusal(tmp_path).problem
+
+
+def raw_file(header: bytes, data: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(header)) + header + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"abc",
+        bytes(8),
+        bytes(64),
+        raw_file(b"{}")[:-1],
+        raw_file(b"null"),
+        raw_file(b"[" * 10_000),
+        raw_file(b"\xff\xfe{}"),
+        raw_file(b'{"__metadata__": 3}'),
+        raw_file(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', bytes(4)),
+        raw_file(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', bytes(4)),
+        raw_file(b'{"a": {"dtype": "O", "shape": [1], "data_offsets": [0, 4]}}', bytes(4)),
+        raw_file(b'{"a": {"dtype": "F32", "shape": [4294967296, 4294967296, 4], "data_offsets": [0, 4]}}', bytes(4)),
+        raw_file(b'{"unet.a.lora_A.weight": {"dtype": "F4", "shape": [2, 2], "data_offsets": [0, 2]}}', bytes(2)),
+        raw_file(b'{"unet.a.lora_A.weight": {"dtype": "F32", "shape": [0, 1099511627776], "data_offsets": [0, 0]}}'),
+    ],
+    ids=range(15),
+)
+def test_bad_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
+    """Whatever bytes the file has, the answer is a sentence and no other exception."""
+    (tmp_path / "a.safetensors").write_bytes(content)
+    refusal(tmp_path)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    """A good file with bytes flipped or cut off is read or refused, and nothing else happens."""
+    file = tmp_path / adapter_files.DIFFUSERS_FILE
+    trained(r=1, target_modules=[TO_Q]).save_lora_adapter(tmp_path)
+    good, unet = file.read_bytes(), make_unet()
+    generator = torch.Generator().manual_seed(0)
+    outcomes = set()
+    for _ in range(300):
+        damaged = bytearray(good)
+        for position in torch.randint(len(good), (3,), generator=generator).tolist():
+            damaged[position] = int(torch.randint(256, (), generator=generator))
+        file.write_bytes(damaged[: int(torch.randint(len(good) // 2, 2 * len(good), (), generator=generator))])
+        try:
+            read_adapter(file, unet)
+            outcomes.add("read")
+        except AdapterError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_integer_tensors_are_refused(tmp_path: Path) -> None:
+    """A matrix of integers is no LoRA matrix."""
+    state = {key: tensor.to(torch.int8) for key, tensor in lora_state().items()}
+    assert "type int8" in refusal_of(state, tmp_path).problem
+
+
+def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+    """A layer needs its A and its B."""
+    for missing in "AB":
+        state = lora_state()
+        del state[f"{TO_Q}.lora_{missing}.weight"]
+        assert refusal_of(state, tmp_path).problem == f"The layer '{TO_Q}' has no {missing}."
+
+
+def test_matrix_given_twice_is_refused(tmp_path: Path) -> None:
+    """Two names for the same matrix leave open which is meant."""
+    state = lora_state()
+    state[f"{TO_Q}.lora.down.weight"] = state[f"{TO_Q}.lora_A.weight"].clone()
+    assert "twice" in refusal_of(state, tmp_path).problem
+
+
+def test_ranks_of_a_and_b_must_agree(tmp_path: Path) -> None:
+    """A and B of different rank do not make a product, and rank 0 makes none either."""
+    state = lora_state()
+    state[f"{TO_Q}.lora_A.weight"] = torch.ones(3, 32)
+    assert "rank 3, its B has rank 4" in refusal_of(state, tmp_path).problem
+    state[f"{TO_Q}.lora_A.weight"], state[f"{TO_Q}.lora_B.weight"] = torch.ones(0, 32), torch.ones(32, 0)
+    assert "rank 0" in refusal_of(state, tmp_path).problem
+
+
+def test_wrong_base_model_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    """An adapter for a wider text embedding is told the width it has and the width it needs."""
+    unet = make_unet(cross_attention_dim=24)
+    unet.add_adapter(LoraConfig(r=4, target_modules=CROSS_ATTENTION))
+    unet.save_lora_adapter(tmp_path)
+    error = refusal(tmp_path)
+    assert "takes 24 inputs" in error.problem
+    assert "takes 16" in error.problem
+    assert "MODEL" in error.fix
+
+
+def test_wrong_output_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    """A B that gives another number of outputs is told both numbers."""
+    state = lora_state()
+    state[f"{TO_Q}.lora_B.weight"] = torch.ones(64, 4)
+    problem = refusal_of(state, tmp_path).problem
+    assert "64 outputs" in problem
+    assert "gives 32" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "down", "up"),
+    [
+        (TO_Q, (4, 32, 1, 1), (32, 4, 1, 1)),
+        ("conv_in", (4, 4), (32, 4)),
+        ("conv_in", (4, 4, 1, 1), (32, 4, 1, 1)),
+        ("conv_in", (4, 4, 3, 3), (32, 4, 3, 3)),
+        (TO_Q, (128,), (128,)),
+        (TO_Q, (), ()),
+    ],
+)
+def test_other_dimensions_are_refused(tmp_path: Path, name: str, down: tuple[int, ...], up: tuple[int, ...]) -> None:
+    """A convolution's matrices do not fit a linear layer, nor another kernel a convolution."""
+    state = {f"{name}.lora_A.weight": torch.ones(down), f"{name}.lora_B.weight": torch.ones(up)}
+    assert "do not fit" in refusal_of(state, tmp_path).problem
+
+
+def test_unknown_layer_is_refused(tmp_path: Path) -> None:
+    """A layer that the base has not is named, in each way of naming."""
+    state = {f"nowhere.to_q.lora_{matrix}.weight": torch.ones(4, 4) for matrix in "AB"}
+    assert "'nowhere.to_q'" in refusal_of(state, tmp_path).problem
+    assert "'nowhere_to_q'" in refusal_of(kohya(state), tmp_path).problem
+
+
+def test_layer_of_another_type_is_refused(tmp_path: Path) -> None:
+    """LoRA of a normalisation is refused."""
+    state = {f"conv_norm_out.lora_{matrix}.weight": torch.ones(4, 4) for matrix in "AB"}
+    assert "neither a linear layer nor a convolution" in refusal_of(state, tmp_path).problem
+
+
+@pytest.mark.parametrize(
+    ("key", "variant"),
+    [
+        (f"unet.{TO_Q}.lora_magnitude_vector.weight", "DoRA"),
+        ("lora_unet_x_to_q.dora_scale", "DoRA"),
+        ("lora_unet_x_to_q.hada_w1_a", "LoHa"),
+        ("lora_unet_x_to_q.lokr_w1", "LoKr"),
+        ("lora_unet_x_conv1.lora_mid.weight", "LoCon"),
+    ],
+)
+def test_variants_are_refused_by_name(tmp_path: Path, key: str, variant: str) -> None:
+    """A relative of LoRA is refused by its own name."""
+    assert variant in refusal_of(prefixed(lora_state()) | {key: torch.ones(4, 4)}, tmp_path).problem
+
+
+def test_dora_of_the_library_is_refused(tmp_path: Path) -> None:
+    """What the library saves of a DoRA adapter is refused as DoRA."""
+    trained(use_dora=True).save_lora_adapter(tmp_path)
+    assert "DoRA" in refusal(tmp_path).problem
+
+
+@pytest.mark.parametrize("options", [{"lora_bias": True, "target_modules": ["to_out.0"]}, {"bias": "all"}])
+def test_biases_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    """An adapter that trained biases, its own or the base's, is refused."""
+    trained(**options).save_lora_adapter(tmp_path)
+    assert "biases" in refusal(tmp_path).problem
+
+
+def test_whole_unet_is_refused(tmp_path: Path) -> None:
+    """A U-Net saved in place of its adapter is recognised, with or without the LoRA layers inside."""
+    assert "weights of the U-Net itself" in refusal_of(make_unet().state_dict(), tmp_path).problem
+    assert "weights of the U-Net itself" in refusal_of(trained().state_dict(), tmp_path).problem
+    StableDiffusionPipeline.save_lora_weights(tmp_path, unet_lora_layers=trained().state_dict())
+    error = refusal(tmp_path)
+    assert "weights of the U-Net itself" in error.problem
+    assert "get_peft_model_state_dict" in error.fix
+    make_unet().save_pretrained(tmp_path / "unet")
+    assert "weights of the U-Net itself" in refusal(tmp_path / "unet").problem
+
+
+def test_text_encoder_alone_is_refused(tmp_path: Path) -> None:
+    """An adapter of the text encoder alone is none of the U-Net, and an empty file is none at all."""
+    key = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight"
+    assert "text encoder" in refusal_of({key: torch.ones(4, 16)}, tmp_path).problem
+    assert "no LoRA layers" in refusal_of({}, tmp_path).problem
+
+
+def test_adapter_name_in_the_tensor_names_is_refused(tmp_path: Path) -> None:
+    """Tensors taken from state_dict() carry the adapter's name, and diffusers would load none of them."""
+    state = {key: tensor for key, tensor in trained().state_dict().items() if "lora_" in key}
+    assert "'default'" in refusal_of(prefixed(state), tmp_path).problem
+
+
+def test_wrapper_names_in_a_diffusers_file_are_refused(tmp_path: Path) -> None:
+    """Names of PEFT's wrapper in a diffusers file are refused, as diffusers refuses them."""
+    state = {f"unet.base_model.model.{key}": tensor for key, tensor in lora_state().items()}
+    assert "add_adapter" in refusal_of(state, tmp_path).fix
+    with pytest.raises(Exception, match="not found in the base model"):
+        loaded_by_pipeline(tmp_path)
+
+
+def test_mixed_names_are_refused(tmp_path: Path) -> None:
+    """A file of two naming schemes is refused."""
+    assert "mixes" in refusal_of(lora_state() | prefixed(lora_state()), tmp_path).problem
+
+
+def test_stray_tensor_is_refused(tmp_path: Path) -> None:
+    """A tensor that is no part of a LoRA layer is named."""
+    problem = refusal_of(prefixed(lora_state()) | {"unet.note": torch.ones(1)}, tmp_path).problem
+    assert "'unet.note'" in problem
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[1]", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ('{"unet.r": 4, "unet.lora_alpha": NaN}', "alpha is 'nan'"),
+        ('{"unet.r": 4, "unet.lora_alpha": 1e999}', "alpha is 'inf'"),
+        ('{"unet.r": 4, "unet.lora_alpha": 1' + "0" * 400 + "}", "not a finite number"),
+        ('{"unet.r": 4, "unet.lora_alpha": 1' + "0" * 5000 + "}", "cannot be read as JSON"),
+        ({"unet.r": 4, "unet.lora_alpha": "8"}, "alpha is '8'"),
+        ({"unet.r": 4, "unet.lora_alpha": True}, "alpha is 'True'"),
+        ({"unet.r": 4, "unet.alpha_pattern": [1]}, "not a mapping"),
+        ({"unet.r": 4, "unet.alpha_pattern": {"(a+)+b": 1}}, "regular expression"),
+        ({"unet.r": 4, "unet.alpha_pattern": {"attn2.to_q": None}}, "alpha is 'None'"),
+        ({"unet.r": 5, "unet.lora_alpha": 5}, "says rank 5"),
+        ({"unet.r": 4, "unet.use_dora": True}, "DoRA"),
+        ({"unet.r": 4, "unet.peft_type": "LOHA"}, "LOHA"),
+        ({"unet.r": 4, "unet.init_lora_weights": "pissa_niter_4"}, "pissa_niter_4"),
+    ],
+)  # fmt: skip
+def test_bad_metadata_is_refused(tmp_path: Path, config: dict[str, Any] | str, words: str) -> None:
+    """A recorded LoraConfig that is malformed, not finite, or at odds with the tensors is refused in words."""
+    assert words in refusal_of(prefixed(lora_state()), tmp_path, config).problem
+
+
+def test_large_metadata_is_refused(tmp_path: Path) -> None:
+    """JSON over the cap is not parsed."""
+    config = '{"unet.r": 4}' + " " * adapter_files.MAX_JSON_BYTES
+    assert "cannot be read as JSON" in refusal_of(prefixed(lora_state()), tmp_path, config).problem
+
+
+def test_peft_folder_needs_its_config(tmp_path: Path) -> None:
+    """Without adapter_config.json, or with a broken or oversized one, a PEFT adapter has no known strength."""
+    wrapped = get_peft_model(make_unet(), LoraConfig(r=4, target_modules=CROSS_ATTENTION))
+    wrapped.save_pretrained(tmp_path)
+    config = tmp_path / adapter_files.PEFT_CONFIG
+    config.write_text('{"r": 4, "lora_alpha": Infinity}')
+    assert "alpha is 'inf'" in refusal(tmp_path).problem
+    config.write_bytes(b"\xff\xfe")
+    assert "JSON" in refusal(tmp_path).problem
+    config.write_text(" " * (adapter_files.MAX_JSON_BYTES + 1))
+    assert "at most" in refusal(tmp_path).problem
+    config.unlink()
+    assert "no 'adapter_config.json'" in refusal(tmp_path).problem
+    config.symlink_to("/etc/hostname")
+    assert "symbolic link" in refusal(tmp_path).problem
+
+
+@pytest.mark.parametrize("alpha", [torch.tensor(math.nan), torch.tensor(math.inf), torch.ones(2), torch.tensor(True)])
+def test_bad_alpha_tensor_is_refused(tmp_path: Path, alpha: Tensor) -> None:
+    """kohya's alpha must be one finite number."""
+    state = kohya(lora_state(), 4.0)
+    state[f"lora_unet_{TO_Q.replace('.', '_')}.alpha"] = alpha
+    assert "alpha" in refusal_of(state, tmp_path).problem
+
+
+def test_alpha_for_some_layers_only_is_refused(tmp_path: Path) -> None:
+    """Where only some layers record alpha, the libraries disagree about the others, so the file is refused."""
+    state = kohya(lora_state(), 8.0)
+    del state[f"lora_unet_{TO_Q.replace('.', '_')}.alpha"]
+    assert "15 of its 16 layers" in refusal_of(state, tmp_path).problem
+
+
+def test_long_names_are_cut(tmp_path: Path) -> None:
+    """A name from the file cannot fill the feedback or break its line."""
+    problem = refusal_of({"a\n" + "x" * 50_000 + ".lora_A.weight": torch.ones(1)}, tmp_path).problem
+    assert len(problem) < 250
+    assert "\n" not in problem
+
+
+def test_metadata_key_is_the_one_that_diffusers_writes(tmp_path: Path) -> None:
+    """The header of a file that diffusers saved holds the LoraConfig under the name that is read here."""
+    trained().save_lora_adapter(tmp_path)
+    assert load_file(tmp_path / adapter_files.DIFFUSERS_FILE)
+    with safe_open(tmp_path / adapter_files.DIFFUSERS_FILE, "pt") as stored:
+        assert json.loads(stored.metadata()[adapter_files.METADATA_KEY])["lora_alpha"] == 4
