@@ -16,12 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graders.harness.checking import Bounds, Checked, run_checks, titles
 from graders.harness.errors import ExplainedError
 from graders.harness.lesson import Exercise, HandIn
 from graders.harness.machine import hub
 from graders.harness.machine.packages import blame
 from graders.harness.result import Result
-from graders.harness.rubric import Bounds, Checked, run_checks, titles
 from graders.harness.run.bubblewrap import Bubblewrap
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.memory import machine_memory
@@ -64,7 +64,7 @@ def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | No
     """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
 
     Those have at most three quarters of the machine's memory, for both runs together, and 16 GiB. ``check_limit`` are the
-    seconds for a check, if not those of :data:`graders.harness.rubric.CHECK_SECONDS`.
+    seconds for a check, if not those of :data:`graders.harness.checking.CHECK_SECONDS`.
     """
     checking = Bounds(check_limit) if check_limit else Bounds()
     if isolation == "none":

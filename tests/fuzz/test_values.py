@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from graders.harness.data import values
 from graders.harness.data.values import Malformed
 from graders.harness.ending import Ended, read_report
-from graders.harness.run.kernel.collect import Encoder
+from graders.harness.run.kernel.encoding import Encoder
 from tests.fuzz.strategies import NASTY, assert_cheap, assert_plain, edited, encoded, json_values, linux_only, mutated
 
 

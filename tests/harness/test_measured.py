@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from graders.harness import measured
+from graders.harness.checking import run_checks
 from graders.harness.result import Outcome, Result, load
-from graders.harness.rubric import run_checks
 from tests.harness.report.records import RUN
 
 RUBRIC = '''

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from graders.harness.checking import Checked, run_checks
 from graders.harness.result import CheckResult, Outcome
-from graders.harness.rubric import Checked, run_checks
 from graders.harness.second_run import Again
 
 RUBRIC = '''

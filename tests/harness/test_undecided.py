@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from graders.harness.checking import Bounds, run_checks, titles
 from graders.harness.grade import module_of
 from graders.harness.lesson import HandIn
 from graders.harness.result import CheckResult, Outcome
-from graders.harness.rubric import Bounds, run_checks, titles
 from graders.harness.run.evidence import Evidence
 from graders.lesson import EXERCISES
 from tests.harness.report.records import save_run

@@ -28,8 +28,9 @@ COURSE = (
     catalog.ROOT / "judge" / "model.safetensors",
     catalog.ROOT / "adapters" / "style" / "pytorch_lora_weights.safetensors",
     catalog.dataset("watercolor/held-out") / "metadata.jsonl",
-    *(Path(graders.__file__).parent / name for name in ("ex1.py", "ex3.py", "grading.py", "engine.py", "result.py")),
-    Path(graders.__file__).parent / "checks" / "lora_counts.py",
+    *(Path(graders.__file__).parent / name for name in ("ex1.py", "ex3.py")),
+    *(Path(graders.__file__).parent / "harness" / name for name in ("grade.py", "checking.py", "result.py")),
+    Path(graders.__file__).parent / "lora" / "measures" / "lora_counts.py",
 )
 """Files of the course that tell what is expected."""
 

@@ -84,7 +84,8 @@ keep()
         + """
 import importlib, pkgutil, sys
 sys.path += ["/opt/grade", "/grade", *OUTSIDE["folders"]]
-for name in ("ex1", "ex2", "ex3", "ex4", "harness.grade", "harness.rubric", "harness.result",
+for name in ("ex1", "ex2", "ex3", "ex4", "harness.grade", "harness.rubric", "harness.checking",
+             "harness.result",
              "lora.measures.lora_counts", "lora.measures.thresholds", "lora.measures.layer_names",
              "lora.fixtures", "harness.zoo", "harness.course.answers"):
     attempt(name, lambda: importlib.import_module(f"graders.{name}").__file__.lower())
@@ -151,7 +152,7 @@ while frame:
     look("frame", repr([repr(value)[:10000] for name, value in list(frame.f_locals.items()) if name != "NEEDLES"]))
     frame = frame.f_back
 found += [name for name in sys.modules if name.startswith("graders")]
-collector = sys.modules["_grading_collector"]
+collector = sys.modules["_grading_collector.collect"]
 look("collector", repr(vars(collector)) + repr(vars(collector._collector)))
 for item in gc.get_objects():
     if type(item) in (dict, list, tuple, set) and item is not NEEDLES and len(item) < 10000:

@@ -81,7 +81,7 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
     Fails unless each gets full marks with every set of parameters.
     """
     from graders.harness import grade as grading
-    from graders.harness.rubric import CHECK_SECONDS
+    from graders.harness.checking import CHECK_SECONDS
 
     console = Console(file=sys.stdout)
     failed = False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from graders.harness.checking import max_score
 from graders.harness.course.answers import Answer, answers_in, read_points, with_points
 from graders.harness.course.roster import Entry
 from graders.harness.course.store import Order, Rules, Store, Stored
@@ -17,7 +18,6 @@ from graders.harness.course.tree import natural
 from graders.harness.data.documents import DamagedError
 from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
-from graders.harness.rubric import max_score
 from graders.harness.run.notebook import read as read_notebook
 from graders.lora.catalog import data_folder
 

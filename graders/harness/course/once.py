@@ -14,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from graders.harness.checking import Bounds
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
 from graders.harness.grade import Setting, grade, module_of, rescore
 from graders.harness.result import load
-from graders.harness.rubric import Bounds
 from graders.lora import catalog
 from graders.lora.profile import STANDARD, Profile, beside
 

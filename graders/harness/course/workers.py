@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 from pebble import ProcessFuture, ProcessPool
 
+from graders.harness.checking import Bounds
 from graders.harness.course.once import Done, check_again, grade_once
 from graders.harness.data.archive import ArchiveError
 from graders.harness.errors import ExplainedError
@@ -26,7 +27,6 @@ from graders.harness.grade import Setting, cores
 from graders.harness.machine.room import TRUE_NEED, of_true_size
 from graders.harness.marks import Status
 from graders.harness.result import Result, load
-from graders.harness.rubric import Bounds
 from graders.harness.run.memory import machine_memory
 from graders.harness.run.notebook import NotebookError
 

@@ -117,8 +117,8 @@ def _serve(say: Callable[..., None]) -> None:
     import transformers
 
     from graders.harness import grade as grading
+    from graders.harness.checking import titles
     from graders.harness.lesson import HandIn
-    from graders.harness.rubric import titles
     from graders.harness.run.evidence import Evidence
 
     for library in (diffusers, transformers):

@@ -17,7 +17,7 @@ from graders.harness.errors import ExplainedError
 from graders.harness.live import feedback
 from graders.harness.live.checker import Checker
 from graders.harness.live.snapshot import take
-from graders.harness.run.kernel.collect import watch
+from graders.harness.run.kernel.watchers import watch
 from graders.lesson import EXERCISES
 
 

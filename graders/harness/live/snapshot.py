@@ -17,7 +17,8 @@ from nbformat.v4 import new_notebook, writes
 from graders.harness.data.saving import save
 from graders.harness.ending import RunReport
 from graders.harness.errors import ExplainedError
-from graders.harness.run.kernel.collect import Collector, device, peak_gpu_memory, unets
+from graders.harness.run.kernel.collect import Collector
+from graders.harness.run.kernel.watchers import device, peak_gpu_memory, unets
 
 SUFFIXES = (".safetensors", ".json")
 """Of the files in OUTPUT_DIR that graders read: adapters, and what says how they were trained."""

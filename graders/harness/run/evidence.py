@@ -28,7 +28,7 @@ from graders.harness.ending import RunReport, read_report
 from graders.harness.errors import HandInError
 from graders.harness.run import notebook
 from graders.harness.run.gather import LEFT_OUT
-from graders.harness.run.kernel import collect
+from graders.harness.run.kernel import pictures, watchers
 
 MAX_JSON = 16_000_000
 """Bytes of one JSON record."""
@@ -231,7 +231,7 @@ class Evidence:
     def _painting(self, painting: Any) -> tuple[str, np.ndarray]:
         """The digest of a picture, and the first numbers of its noise."""
         digest, numbers = painting
-        if type(digest) is not str or len(digest) > MAX_DIGEST or len(numbers) > collect.NOISE:
+        if type(digest) is not str or len(digest) > MAX_DIGEST or len(numbers) > watchers.NOISE:
             raise values.Malformed("a malformed record")
         self._budget.spend("elements", len(numbers))
         return digest, np.array([float(number) for number in numbers], dtype=np.float64)
@@ -250,7 +250,7 @@ class Evidence:
     def noise_of(self, picture: np.ndarray) -> np.ndarray | None:
         """The first numbers of the noise from which a pipeline painted a picture (uint8 [h, w, 3]); None if that is not known."""
         height, width, _ = picture.shape
-        return self._noises.get(collect.digest(width, height, np.ascontiguousarray(picture).tobytes()))
+        return self._noises.get(pictures.digest(width, height, np.ascontiguousarray(picture).tobytes()))
 
     def value(self, name: str) -> Any:
         """What the variable held: numbers, texts, None and collections of them; arrays as nested lists."""

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from nbformat.v4 import new_code_cell, new_output
 
 from graders.harness.data import files, values
 from graders.harness.ending import SESSION
+from graders.harness.run import kernel
 from graders.harness.run import notebook as notebooks
 from graders.harness.run.memory import kill_descendants
 
@@ -49,18 +51,30 @@ MAX_SOCKET_PATH = 100
 
 _COLLECTOR = "_grading_collector"
 _PREPARE = f"""
-def {_COLLECTOR}(source, spec, folder):
+def {_COLLECTOR}(sources, spec, folder):
     import sys, types
-    module = sys.modules["{_COLLECTOR}"] = types.ModuleType("{_COLLECTOR}")
-    exec(compile(source, "collect.py", "exec", dont_inherit=True), module.__dict__)
-    module.prepare(spec, folder)
+    package = sys.modules["{_COLLECTOR}"] = types.ModuleType("{_COLLECTOR}")
+    package.__path__ = []
+    for name, source in sources.items():
+        module = sys.modules["{_COLLECTOR}." + name] = types.ModuleType("{_COLLECTOR}." + name)
+        module.__package__ = "{_COLLECTOR}"
+        setattr(package, name, module)
+        exec(compile(source, name + ".py", "exec", dont_inherit=True), module.__dict__)
+    package.collect.prepare(spec, folder)
 {_COLLECTOR}(%r, %r, %r)
 del {_COLLECTOR}
 """
-_COLLECT = f"import {_COLLECTOR}\n{_COLLECTOR}.collect(%r)\ndel {_COLLECTOR}\n"
+_COLLECT = f"import {_COLLECTOR}\n{_COLLECTOR}.collect.collect(%r)\ndel {_COLLECTOR}\n"
 _MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|unable to allocate", re.IGNORECASE)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 _ARROW = re.compile(r"^-+> ?\d+ (.*)$", re.MULTILINE)
+
+
+def preparation(hand_in: Mapping[str, str], variables: Path) -> str:
+    """The code of a cell that sets up the collection of variables, by name and kind, into the folder ``variables``."""
+    place = Path(kernel.__file__).parent
+    sources = {name: (place / f"{name}.py").read_text(encoding="utf-8") for name in kernel.PARTS}
+    return _PREPARE % (sources, dict(hand_in), str(variables))
 
 
 @dataclass
@@ -159,10 +173,7 @@ class Execution:
 
     async def _all(self) -> Ending:
         """Every cell in turn, a collection after each, and one more at the end of any kind."""
-        source = (Path(__file__).parent / "kernel" / "collect.py").read_text(encoding="utf-8")
-        prepared = await self._attempt(
-            self.cells, 60.0, _PREPARE % (source, self.request["hand_in"], str(self.variables))
-        )
+        prepared = await self._attempt(self.cells, 60.0, preparation(self.request["hand_in"], self.variables))
         if prepared is not None:
             raise StartError(f"the collector could not be prepared: {prepared}")
         self.tell("ready")

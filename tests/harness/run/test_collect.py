@@ -1,3 +1,4 @@
+import ast
 import json
 import subprocess
 import sys
@@ -6,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graders.harness.run.kernel import collect
+from graders.harness.run.execution import preparation
+from graders.harness.run.kernel import PARTS, collect
 from graders.harness.run.kernel.collect import Collector
 
 
@@ -69,15 +71,27 @@ import os, sys
 class Deadly(dict):
     def items(self):
         os._exit(7)
-module = {"__name__": "collector"}
-sys.modules["collector"] = sys
-exec(compile(open(sys.argv[1]).read(), "collect.py", "exec"), module)
+exec(sys.argv[1])
+import _grading_collector
 assert not {"numpy", "torch", "PIL"} & set(sys.modules)
-module["prepare"](dict.fromkeys("abc", "value"), sys.argv[2])
 a, b, c = {4: {1.5}}, Deadly(), 1
-module["collect"](True)
+_grading_collector.collect.collect(True)
 """
-    command = [sys.executable, "-I", "-S", "-c", script, collect.__file__, str(tmp_path)]
+    command = [sys.executable, "-I", "-S", "-c", script, preparation(dict.fromkeys("abc", "value"), tmp_path)]
     assert subprocess.run(command, check=False).returncode == 7
     assert json.loads((tmp_path / "a.json").read_text())["value"] == {"mapping": [[4, {"set": [1.5]}]]}
     assert not (tmp_path / "b.json").exists()
+
+
+def test_standard_library_alone():
+    """What runs in the kernel imports nothing that a notebook's environment may lack, and its parts in their order."""
+    folder = Path(collect.__file__).parent
+    assert {path.stem for path in folder.glob("*.py")} == {"__init__", *PARTS}
+    for number, part in enumerate(PARTS):
+        for node in ast.walk(ast.parse((folder / f"{part}.py").read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
+            elif isinstance(node, ast.ImportFrom) and node.level:
+                assert {node.module or alias.name for alias in node.names} <= {*PARTS[:number]}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module.split(".")[0] in sys.stdlib_module_names

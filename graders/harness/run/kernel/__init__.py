@@ -1,1 +1,8 @@
-"""What runs inside the kernel of a notebook that is graded, beside the notebook: with the standard library alone."""
+"""What runs inside the kernel of a notebook that is graded, beside the notebook.
+
+The texts of these files are executed there as a package without a place on any disk. So they import nothing but the
+standard library and each other.
+"""
+
+PARTS = ("encoding", "pictures", "watchers", "collect")
+"""The files, each after those that it imports."""

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
+from graders.harness.checking import Bounds, run_checks
 from graders.harness.live.checker import Live
 from graders.harness.live.feedback import page
 from graders.harness.result import Outcome, Result
-from graders.harness.rubric import Bounds, run_checks
 
 RUBRIC = '''
 import time
