@@ -1,4 +1,7 @@
-"""Exercise 2, one LoRA training step by hand: what is decided, and for how many points."""
+"""Exercise 2, one LoRA training step by hand: what is decided, and for how many points.
+
+Over 400 lines, because a rubric has a function for each of its lines, with all that students are told.
+"""
 
 from __future__ import annotations
 

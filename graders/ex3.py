@@ -1,25 +1,25 @@
-"""Exercise 3, train a style LoRA: what is decided, and for how many points."""
+"""Exercise 3, train a style LoRA: what is decided, and for how many points.
+
+Over 400 lines, because a rubric has a function for each of its lines, with all that students are told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 
 from graders.harness.data import values
-from graders.harness.errors import HandInError
 from graders.harness.lesson import Again, Exercise, HandIn
-from graders.harness.rubric import CheckFailed, NotReached, Verdict, fail
+from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import catalog
 from graders.lora.measures import losses as loss_curves
-from graders.lora.measures import starting_noise
+from graders.lora.measures import rank_table, starting_noise
 from graders.lora.measures.adapter_files import BaseWeightsError
-from graders.lora.measures.adapters import Adapter
 from graders.lora.measures.layers import Kind
+from graders.lora.measures.repeated_pictures import refuse_repeated
 from graders.lora.measures.review import await_person
-from graders.lora.measures.studio import Studio
+from graders.lora.measures.studio import Adapters, Studio
 from graders.lora.measures.tables import close, number, rows_by_rank
 
 EXERCISE = Exercise(
@@ -108,22 +108,6 @@ def studio(hand_in: HandIn) -> Studio:
 def adapters(studio: Studio, ranks: list[int]) -> Adapters:
     """The adapter of each rank."""
     return Adapters(studio, ranks)
-
-
-class Adapters(dict[int, Adapter]):
-    """Adapters by rank; asking for one that could not be read leaves the check not reached."""
-
-    def __init__(self, studio: Studio, ranks: list[int]) -> None:
-        super().__init__()
-        self.errors: dict[int, HandInError] = {}
-        for rank in ranks:
-            try:
-                self[rank] = studio.read_adapter(rank)
-            except HandInError as error:
-                self.errors[rank] = error
-
-    def __missing__(self, rank: int) -> Adapter:
-        raise NotReached("adapter_loads")
 
 
 @pytest.mark.points(2)
@@ -429,12 +413,12 @@ def test_pictures_compared(
     """
     prompts = hand_in.parameters["PROMPTS"]
     base = hand_in.picture_list(hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
-    _refuse_repeated(base, "base_images", prompts)
+    refuse_repeated(base, "base_images", prompts)
     lora = hand_in.pictures_by_rank("lora_images")
     for rank, part in verdict.each("rank", ranks):
         with part:
             painted = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
-            _refuse_repeated(painted, f"lora_images[{rank}]", prompts)
+            refuse_repeated(painted, f"lora_images[{rank}]", prompts)
             if rank in adapters and adapters[rank].up_is_zero:
                 raise NotReached("adapter_trained")
             same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, painted, strict=True))
@@ -466,26 +450,6 @@ def test_pictures_compared(
             verdict.found(f"rank {rank}: {len(prompts)} pictures, each different from the one without adapter")
 
 
-def _refuse_repeated(pictures: Sequence[np.ndarray], name: str, prompts: Sequence[str]) -> None:
-    """One picture cannot show two prompts, unless it shows nothing: safety checkers of pipelines paint such pictures black."""
-    shown: dict[tuple[tuple[int, ...], bytes], set[str]] = {}
-    for picture, prompt in zip(pictures, prompts, strict=True):
-        shown.setdefault((picture.shape, picture.tobytes()), set()).add(prompt)
-    plain = all((picture == picture[0, 0]).all() for picture in pictures)
-    several = [
-        those
-        for (shape, pixels), those in shown.items()
-        if len(those) > 1 and (plain or pixels != pixels[:3] * shape[0] * shape[1])
-    ]
-    if several:
-        fail(
-            f"`{name}` holds the same picture for {max(map(len, several))} different prompts.",
-            expected="for each prompt the picture that the pipeline paints for it",
-            hint="Does the list get a new picture for each prompt, or one of them several times? Print which prompt each "
-            "picture was painted from.",
-        )
-
-
 @pytest.mark.points(2)
 def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
     """`rank_table` says what the grader measures
@@ -509,7 +473,7 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
                     hint="Which parameters did you train? requires_grad tells; only the adapter's should have it.",
                     misconception="base-trained",
                 )
-            measured = {"lora_parameters": adapters[rank].parameters, **measure_row(hand_in, studio, rank)}
+            measured = {"lora_parameters": adapters[rank].parameters, **rank_table.row(hand_in, studio, rank)}
             wrong = [name for name, value in measured.items() if not close(row.get(name), value, name)]
             if wrong:
                 told = ", ".join(f"{name} {values.one_line(str(row.get(name, 'missing')), 40)}" for name in wrong)
@@ -522,19 +486,6 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
                     misconception="table-does-not-match",
                 )
             verdict.found(f"rank {rank}: the row agrees")
-
-
-def measure_row(hand_in: HandIn, studio: Studio, rank: int) -> dict[str, float]:
-    """What the row of a rank must say, from the losses and the pictures handed in; not reached without them."""
-    try:
-        final_loss = loss_curves.final(loss_curves.by_rank(hand_in.evidence.value("losses")), rank)
-    except (CheckFailed, HandInError):
-        raise NotReached("losses_recorded") from None
-    try:
-        pictures = hand_in.picture_list(hand_in.pictures_by_rank("lora_images").get(rank), "lora_images")
-    except HandInError:
-        raise NotReached("pictures_compared") from None
-    return {"final_loss": final_loss, "style_similarity": studio.similarity_to_reference(pictures)}
 
 
 @pytest.mark.points(2)

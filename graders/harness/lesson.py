@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 
 from graders.harness.errors import HandInError
-from graders.harness.run.evidence import (
-    Evidence,
-    Missing,
-    ModuleState,
-    OptimizerState,
-    ParameterState,
-    TensorFacts,
-    Unreadable,
-)
+from graders.harness.run.evidence import Evidence, Missing, Unreadable
+from graders.harness.run.states import ModuleState, OptimizerState, ParameterState, TensorFacts
 from graders.harness.second_run import Again
 from graders.lora.profile import STANDARD, Profile
 

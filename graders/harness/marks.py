@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -36,6 +37,14 @@ class Student:
 def letters(name: str) -> str:
     """What is left of a name when it is written otherwise: case, accents composed or not, what is no letter or digit."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def folder_name(student_id: str) -> str:
+    """A short name for a folder that every file system takes, and that no two students share."""
+    ascii_only = unicodedata.normalize("NFKD", student_id).encode("ascii", "ignore").decode()
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", ascii_only).strip("-")[:40]
+    digest = hashlib.sha256(student_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{readable}-{digest}" if readable else digest
 
 
 class Status(StrEnum):

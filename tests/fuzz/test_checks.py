@@ -20,7 +20,8 @@ from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn
 from graders.harness.result import CheckResult, Outcome
 from graders.harness.rubric import CheckFailed, LeftToPerson, NotReached, Verdict
-from graders.harness.run.evidence import TYPES, Evidence, Missing, TensorFacts
+from graders.harness.run.evidence import TYPES, Evidence, Missing
+from graders.harness.run.states import TensorFacts
 from graders.lora import catalog
 from graders.lora.measures import losses
 from graders.lora.measures.adapters import LoraLayer

@@ -138,7 +138,9 @@ def batch(
     from graders.harness.course import roster as lists
     from graders.harness.course.batch import deposit
     from graders.harness.course.discovery import discover
-    from graders.harness.course.store import Order, Rules, Store
+    from graders.harness.course.order import Order
+    from graders.harness.course.rules import Rules
+    from graders.harness.course.store import Store
     from graders.harness.course.workers import crew
     from graders.harness.machine.promises import insist
     from graders.lora.measures import thresholds

@@ -14,7 +14,8 @@ from rich.text import Text
 from graders.harness.course.batch import Finished, Rescored, SetAside, grade, rescore
 from graders.harness.course.discovery import HandIns
 from graders.harness.course.once import Done
-from graders.harness.course.store import Store, Stored
+from graders.harness.course.store import Store
+from graders.harness.course.stored import Stored
 from graders.harness.course.workers import Crew
 from graders.harness.data.values import one_line
 from graders.harness.marks import Gradebook, Status

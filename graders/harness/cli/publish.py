@@ -12,12 +12,12 @@ from graders.harness.course.anonymity import Key
 from graders.harness.course.likeness import likenesses
 from graders.harness.course.marking import ANSWERS, Course, course
 from graders.harness.course.provenance import untrained
-from graders.harness.course.store import Store, folder_name
+from graders.harness.course.store import Store
 from graders.harness.course.tree import natural
 from graders.harness.data.saving import make_folder, put
 from graders.harness.data.values import clean
 from graders.harness.gradebooks.export import Wanted, export
-from graders.harness.marks import Record
+from graders.harness.marks import Record, folder_name
 from graders.harness.report import exhibits
 from graders.harness.report.course import course_page
 from graders.harness.report.html import student_page

@@ -10,7 +10,9 @@ from pebble import ProcessExpired
 
 from graders.harness.course.discovery import HandIns
 from graders.harness.course.once import Done
-from graders.harness.course.store import Rules, Store, Stored
+from graders.harness.course.rules import Rules
+from graders.harness.course.store import Store
+from graders.harness.course.stored import Stored
 from graders.harness.course.workers import Crew, DiskFullError, Verdict, Workers, working
 from graders.harness.data.documents import DamagedError
 from graders.harness.errors import ExplainedError

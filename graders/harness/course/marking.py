@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from graders.harness.checking import max_score
 from graders.harness.course.answers import Answer, answers_in, read_points, with_points
+from graders.harness.course.order import Order
 from graders.harness.course.roster import Entry
-from graders.harness.course.store import Order, Rules, Store, Stored
+from graders.harness.course.rules import Rules
+from graders.harness.course.store import Store
+from graders.harness.course.stored import Stored
 from graders.harness.course.tree import natural
 from graders.harness.data.documents import DamagedError
 from graders.harness.grade import module_of
@@ -113,8 +115,8 @@ class _Marker:
         return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
 
     def _attempt(self, entry: Entry, stored: Stored, blank: Grade) -> tuple[Grade, list[Answer]]:
-        due = entry.due or self.rules.due.get(stored.exercise)
-        late = stored.late or bool(due and stored.submitted and stored.submitted > due)
+        days = self.rules.days_late(stored.exercise, stored.submitted, entry.due)
+        late = stored.late or days > 0
         try:
             result = stored.result
         except DamagedError as error:
@@ -136,11 +138,7 @@ class _Marker:
         answers = with_points(self._answers(entry.student, stored), self.points)
         if answers and all(answer.points is not None for answer in answers):
             grade = replace(grade, written=sum(answer.points or 0.0 for answer in answers))
-        if late and due and stored.submitted and self.rules.late_penalty:
-            days = math.ceil((stored.submitted - due) / timedelta(days=1))
-            lost = round(grade.of * self.rules.late_penalty / 100 * days, 2)
-            grade = replace(grade, penalty=min(lost, grade.earned or 0.0))
-        return grade, answers
+        return replace(grade, penalty=min(self.rules.penalty(days, grade.of), grade.earned or 0.0)), answers
 
     def _answers(self, student: Student, stored: Stored) -> list[Answer]:
         return answers_in(stored.exercise, student.id, read_notebook(stored.notebook), self.solved[stored.exercise])

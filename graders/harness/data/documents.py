@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from graders.harness.data import files
+from graders.harness.data.saving import put
 from graders.harness.data.values import Malformed, one_line
 from graders.harness.errors import ExplainedError
 
@@ -19,6 +20,11 @@ T = TypeVar("T")
 
 class DamagedError(ExplainedError):
     """A stored file that is not what the graders wrote."""
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write a document; nobody ever sees half of it."""
+    put((json.dumps(document, indent=1, default=datetime.isoformat) + "\n").encode(), path)
 
 
 class Fields:

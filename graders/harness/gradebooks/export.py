@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from graders.harness.course.store import folder_name
 from graders.harness.data.saving import make_folder, put
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.gradebooks import brightspace, canvas, gradescope, junit, moodle, nbgrader, table
 from graders.harness.gradebooks.merging import Merged
 from graders.harness.gradebooks.sheet import read
-from graders.harness.marks import Gradebook, Record, Status, Student
+from graders.harness.marks import Gradebook, Record, Status, Student, folder_name
 
 FOLDER = "gradebooks"
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import ast
-import ctypes
-import hashlib
-import io
 import math
 import re
-import struct
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
@@ -29,6 +22,8 @@ from graders.harness.errors import HandInError
 from graders.harness.run import notebook
 from graders.harness.run.gather import LEFT_OUT
 from graders.harness.run.kernel import pictures, watchers
+from graders.harness.run.png import decode as decode_png
+from graders.harness.run.states import ModuleState, OptimizerState, ParameterState, TensorFacts
 
 MAX_JSON = 16_000_000
 """Bytes of one JSON record."""
@@ -41,8 +36,6 @@ MAX_HEADER = 8 << 20
 """Bytes of what a safetensors file says of its tensors."""
 MAX_PICTURE = 16_000_000
 """Bytes of one PNG file."""
-MAX_CHUNKS = 2000
-"""Parts of one PNG file, each of which takes its time; Pillow writes pixels in parts of 64 kB."""
 TYPES = (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int64, torch.int32,
     torch.int16, torch.int8,
@@ -50,9 +43,6 @@ TYPES = (
 """Of tensors, those that the collector writes. With others that safetensors knows, hardly anything can be computed."""
 MAX_DIMENSIONS = 64
 """Of a tensor: PyTorch computes with no more."""
-MAX_PIXELS = 2048 * 2048
-"""Pixels of one picture: pipelines of Stable Diffusion paint a sixteenth of that. All pictures of a run have a limit together,
-see :class:`graders.harness.data.values.Budget`."""
 
 
 class EvidenceError(HandInError):
@@ -85,58 +75,6 @@ class Unreadable(EvidenceError):
             f"The table at the top of the exercise says what `{name}` has to hold.",
         )
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class TensorFacts:
-    """What the kernel said of a tensor: none of it survives in the numbers."""
-
-    dtype: str
-    device: str
-    in_graph: bool
-
-
-@dataclass(frozen=True)
-class ParameterState:
-    """A parameter of a module: its value and gradient, and the identity by which an optimizer names it.
-
-    Of a large frozen one only the SHA-256 of its bytes is known; ``value`` has its type and shape, on the meta device.
-    """
-
-    value: Tensor
-    gradient: Tensor | None
-    trainable: bool
-    identity: int
-    digest: str | None = None
-
-    def equals(self, tensor: Tensor) -> bool:
-        """Whether the value is, bit for bit, a tensor of the same type and shape."""
-        theirs = tensor.detach().contiguous()
-        if self.digest is not None:
-            # Not through NumPy, which has no bfloat16
-            return hashlib.sha256(ctypes.string_at(theirs.data_ptr(), theirs.nbytes)).hexdigest() == self.digest
-        if (self.value.dtype, self.value.shape) != (theirs.dtype, theirs.shape):
-            return False
-        # Flat, for the bytes of a tensor without dimensions cannot be viewed
-        return torch.equal(self.value.flatten().view(torch.uint8), theirs.flatten().view(torch.uint8))
-
-
-@dataclass(frozen=True)
-class ModuleState:
-    """A PyTorch module: the name of its class, its mode, and its parameters by name."""
-
-    class_name: str
-    training: bool
-    parameters: dict[str, ParameterState]
-
-
-@dataclass(frozen=True)
-class OptimizerState:
-    """An optimizer: the name of its class, the identities of the parameters it holds, and each group's options."""
-
-    class_name: str
-    identities: tuple[int, ...]
-    options: Any
 
 
 class Evidence:
@@ -390,7 +328,7 @@ class Evidence:
         if tag == "unreadable":
             raise values.Malformed(values.one_line(str(content), 300))
         if tag == "file" and type(content) is str:
-            return [_picture(self._read(f"{folder}/{content}", MAX_PICTURE), self._budget)]
+            return [decode_png(self._read(f"{folder}/{content}", MAX_PICTURE), self._budget)]
         if tag == "mapping" and isinstance(content, list):
             return {key: self._gallery(item, folder, depth + 1) for key, item in values.pairs(content, self._budget)}
         if tag != "list" or not isinstance(content, list):
@@ -420,33 +358,6 @@ def _described(fields: dict[str, Any]) -> Tensor:
     if dtype not in TYPES or len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise values.Malformed("a malformed record")
     return torch.empty(shape, dtype=dtype, device="meta")
-
-
-def _picture(content: bytes, budget: values.Budget) -> np.ndarray:
-    """A PNG file decoded to uint8 [height, width, 3], within what is left of the numbers of pictures and pixels."""
-    _refuse_extras(content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            pixels = picture.width * picture.height
-            if pixels > MAX_PIXELS:
-                raise values.Malformed(f"a picture of {picture.width} × {picture.height} pixels is too large")
-            budget.spend("pictures")
-            budget.spend("pixels", pixels)
-            return np.array(picture.convert("RGB"))
-
-
-def _refuse_extras(content: bytes) -> None:
-    """Texts, profiles and frames of a PNG file make no pixels, and may unpack to a lot; the collector writes none."""
-    at = 8
-    for _ in range(MAX_CHUNKS):
-        if at >= len(content):
-            return
-        length, kind = struct.unpack_from(">I4s", content, at)
-        if kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            raise values.Malformed("a picture with more in it than pixels")
-        at += length + 12
-    raise values.Malformed("a picture in too many parts")
 
 
 @contextmanager

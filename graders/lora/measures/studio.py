@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn
-from graders.harness.rubric import CheckFailed, LeftToPerson
+from graders.harness.rubric import CheckFailed, LeftToPerson, NotReached
 from graders.lora import catalog
 from graders.lora.measures import copies, losses, thresholds
 from graders.lora.measures.adaptation import Adaptation, Memorisation, Recognition
@@ -194,3 +194,19 @@ class Studio:
             if len(recorded) >= self._hand_in.parameters["STEPS"]:
                 return None
         return "too-few-steps"
+
+
+class Adapters(dict[int, Adapter]):
+    """Adapters by rank; asking for one that could not be read leaves the check not reached."""
+
+    def __init__(self, studio: Studio, ranks: list[int]) -> None:
+        super().__init__()
+        self.errors: dict[int, HandInError] = {}
+        for rank in ranks:
+            try:
+                self[rank] = studio.read_adapter(rank)
+            except HandInError as error:
+                self.errors[rank] = error
+
+    def __missing__(self, rank: int) -> Adapter:
+        raise NotReached("adapter_loads")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from graders.harness.cli.main import main
-from graders.harness.course.store import folder_name
+from graders.harness.marks import folder_name
 from tests.harness.course import kept
 from tests.harness.course.test_kept import NOW, ODD, V1
 

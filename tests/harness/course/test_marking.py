@@ -12,8 +12,10 @@ from graders.harness.course.anonymity import Key, KeyFileError, hide
 from graders.harness.course.answers import read_points, write
 from graders.harness.course.discovery import Attempt, HandIns
 from graders.harness.course.marking import ANSWERS, course
+from graders.harness.course.order import Order
 from graders.harness.course.roster import Entry, Roster
-from graders.harness.course.store import Order, Rules, Store
+from graders.harness.course.rules import Rules
+from graders.harness.course.store import Store
 from graders.harness.marks import Grade, Status, Student
 from graders.harness.result import CheckResult, Outcome, Result
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
-from graders.harness.run.evidence import ModuleState, ParameterState
+from graders.harness.run.states import ModuleState, ParameterState
 from graders.lora import catalog
 from graders.lora.measures.adapted_unet import AdaptedUNet
 from graders.lora.measures.blocks import Blocks

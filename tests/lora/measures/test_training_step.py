@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from graders.harness.errors import HandInError
-from graders.harness.run.evidence import ModuleState, ParameterState
+from graders.harness.run.states import ModuleState, ParameterState
 from graders.lora import catalog
 from graders.lora.measures.adapted_unet import AdaptedUNet
 from graders.lora.measures.captions import Caption
