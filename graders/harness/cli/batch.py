@@ -133,7 +133,7 @@ def batch(
     from dataclasses import replace
 
     from graders.harness import grade as grading
-    from graders.harness.cli import progress as feedback
+    from graders.harness.cli import batch_progress as feedback
     from graders.harness.course import anonymity
     from graders.harness.course import roster as lists
     from graders.harness.course.batch import deposit
@@ -181,7 +181,7 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
 
     No notebook is executed.
     """
-    from graders.harness.cli import progress as feedback
+    from graders.harness.cli import batch_progress as feedback
     from graders.harness.course.store import Store
     from graders.harness.course.workers import crew
     from graders.harness.data.documents import DamagedError
@@ -275,7 +275,7 @@ def _publish(
     to: Path | None = None,
 ) -> None:
     """Write everything that is made of the results, and end with a status that says whether all is settled."""
-    from graders.harness.cli.progress import summary
+    from graders.harness.cli.batch_progress import summary
     from graders.harness.cli.publish import publish
 
     with console.status("Writing gradebooks, feedback and the report…"):

@@ -17,6 +17,8 @@ from rich.table import Column, Table
 
 from graders.harness.cli import own
 from graders.harness.cli.batch import autograder, batch, report, rescore
+from graders.harness.cli.own_notebook import EXIT_UNGRADABLE
+from graders.harness.cli.progress import progress
 from graders.harness.errors import ExplainedError
 from graders.harness.machine.packages import explained
 from graders.harness.report import terminal, wording
@@ -24,7 +26,7 @@ from graders.harness.run import MARK
 from graders.lesson import EXERCISES
 from graders.lora.commands import COMMANDS
 
-EXIT_UNGRADABLE, EXIT_FAULT = 2, 3
+EXIT_FAULT = 3
 
 
 class _Commands(click.Group):
@@ -91,7 +93,7 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
         exercise = grading.module_of(name).EXERCISE
         for other in range(max(1, len(exercise.others))):
             place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
-            with own.progress(console, name) as watcher:
+            with progress(console, name) as watcher:
                 timed = _Timed(watcher.on_check, name)
                 listening = grading.Watcher(watcher.on_run, timed.on_check)
                 result = grading.grade(

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from graders.harness.course.layouts import LAYOUTS, Piece, exercises_named, named_student
+from graders.harness.course.layouts import LAYOUTS, Piece
 from graders.harness.course.tree import Tree, tree
 from graders.harness.data.archive import Archive, ArchiveError
+from graders.harness.data.names import exercises_named, named_student
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.grade import module_of

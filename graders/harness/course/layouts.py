@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 
 from graders.harness.course.tree import Tree
+from graders.harness.data.names import named_student
 from graders.harness.marks import Student
 
 MAX_LIST = 20_000_000
@@ -38,7 +39,6 @@ _CANVAS_ANONYMOUS = re.compile(r"anon_(?P<id>[A-Za-z0-9]+)(?P<late>_LATE)?_(?P<a
 _MOODLE = re.compile(r"(?P<name>[^/]+)_(?P<id>\d+)_assignsubmission_file(?:_?/|_)(?P<file>.+)")
 _GRADESCOPE = re.compile(r"submission_(?P<id>\d+)/(?P<file>.+)")
 _NBGRADER = re.compile(r"(?P<id>[^/]+)/(?P<assignment>[^/]+)/(?P<file>.+)")
-_EXERCISE = re.compile(r"(?i)(?:^|(?<=[\W_]))(?:ex|exercise|assignment|hw|homework|lab)[\s_-]*0*(\d+)(?![0-9])")
 
 
 def canvas(tree: Tree, files: list[str]) -> Iterator[Piece] | None:
@@ -141,16 +141,6 @@ LAYOUTS: dict[str, Layout] = {
     "a folder of notebooks": notebooks,
 }
 """In the order in which they are tried: the last two fit nearly everything."""
-
-
-def exercises_named(name: str) -> list[str]:
-    """The exercises that the name of a file or folder names, such as "ex3"."""
-    return [f"ex{number}" for number in _EXERCISE.findall(name)]
-
-
-def named_student(name: str) -> str:
-    """What the name of a file says besides the exercise; nothing if that is all."""
-    return _EXERCISE.sub("", PurePosixPath(name).stem).strip(" _-.")
 
 
 def _most(matches: Collection[re.Match[str] | None]) -> bool:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
-from graders.harness.course.layouts import exercises_named
+from graders.harness.data.names import exercises_named
 from graders.harness.data.saving import save
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError

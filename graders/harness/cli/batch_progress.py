@@ -1,0 +1,176 @@
+"""A batch on the terminal: what was recognised, a line for each hand-in that is finished, and how long it will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from graders.harness.course.batch import Finished, Rescored, SetAside, grade, rescore
+from graders.harness.course.discovery import HandIns
+from graders.harness.course.once import Done
+from graders.harness.course.store import Store
+from graders.harness.course.stored import Stored
+from graders.harness.course.workers import Crew
+from graders.harness.data.values import one_line
+from graders.harness.marks import Gradebook, Status
+from graders.harness.report import wording
+from graders.harness.report.wording import faulty, score
+
+_TYPICAL = {"ex1": 10.0, "ex2": 20.0, "ex3": 150.0, "ex4": 40.0}
+"""Seconds that the reference solution takes on one core, for an estimate before any was graded."""
+
+
+def recognised(found: HandIns, console: Console) -> None:
+    """Say which layout was recognised, and what could not be assigned."""
+    counts = Counter(attempt.exercise for attempt in found.attempts)
+    listed = ", ".join(f"{count} for {name}" for name, count in sorted(counts.items()))
+    students = _counted(len(found.students), "student")
+    console.print(f"This is {found.layout}: {_counted(len(found.attempts), 'hand-in')} of {students} ({listed}).")
+    for stray in found.strays[:20]:
+        console.print(Text(f"Left out: {one_line(stray.file, 200)}: {stray.problem}.", "yellow"))
+    if len(found.strays) > 20:
+        console.print(Text(f"Left out: {len(found.strays) - 20} more; batch.json lists them.", "yellow"))
+
+
+def watch(todo: Sequence[Stored], store: Store, crew: Crew, console: Console) -> None:
+    """Grade, and show how far it has come."""
+    expected = _Expected(todo, crew.jobs)
+    with _progress(console) as progress:
+        task = progress.add_task("graded", total=len(todo), left=expected.left())
+        for event in grade(todo, store, crew):
+            if isinstance(event, SetAside):
+                line = f"{_name(event.stored)}: set aside, to be tried once more alone: {event.problem}"
+                progress.console.print(Text(line, "yellow"))
+                continue
+            expected.finished(event)
+            progress.console.print(_line(event))
+            progress.update(task, advance=1, left=expected.left())
+
+
+def watch_rescoring(store: Store, crew: Crew, console: Console) -> None:
+    """Check all stored runs again, and show whose points changed, by which checks."""
+    total = sum(stored.status is Status.GRADED for stored in store.attempts())
+    changed = 0
+    with _progress(console) as progress:
+        task = progress.add_task("checked", total=total, left="")
+        for one in rescore(store, crew):
+            for line in _changes(one):
+                progress.console.print(line)
+                changed += 1
+            progress.update(task, advance=1)
+    console.print(f"{_counted(total, 'run')} checked again; {_counted(changed, 'change')} of points.")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("{task.fields[left]}"), console=console)
+
+
+def _changes(one: Rescored) -> Iterator[Text]:
+    if one.after is None:
+        kept = "keeps its result, the graders failed" if one.before else "is left as it is"
+        yield Text(f"{_name(one.stored)}: {kept}: {one.problem}", "magenta")
+        return
+    old = {check.id: check for check in one.before.checks} if one.before else {}
+    new = {check.id: check for check in one.after.checks}
+    for name in dict.fromkeys((*old, *new)):
+        was, now = old.get(name), new.get(name)
+        points = [wording.points(check) if check else "" for check in (was, now)]
+        if points[0] != points[1]:
+            why = now.found if now else "there is no such check any more"
+            total = f"{score(one.before) if one.before else 'no score'} to {score(one.after)}"
+            line = f"{_name(one.stored)}: {total}: {name} {points[0] or 0} to {points[1] or 0}: {one_line(why, 300)}"
+            yield Text(line, "yellow")
+
+
+def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> int:
+    """Say what has become of all hand-ins, what to know of the files, and where to look.
+
+    The exit status: 3 if the machine kept some from being graded, 1 if stored files of some cannot be used, or 0.
+    """
+    table = Table("exercise", *(Column(status, justify="right") for status in Status), Column("mean"), box=None)
+    for name in gradebook.exercises:
+        grades = [record.grades[name] for record in gradebook.records]
+        scores = [grade.score for grade in grades if grade.status is Status.GRADED and grade.score is not None]
+        mean = f"{sum(scores) / len(scores):.1f} of {grades[0].of:g}" if scores else ""
+        counts = Counter(grade.status for grade in grades)
+        table.add_row(name, *(str(counts[status] or "") for status in Status), mean)
+    console.print()
+    console.print(table)
+    console.print(
+        f"Open {results / 'report.html'}; each student's feedback is in {results / 'feedback'}.", highlight=False
+    )
+    for note in notes:
+        console.print(Text(note, "dim"))
+    grades = [grade for record in gradebook.records for grade in record.grades.values()]
+    damaged = [(r.student, g) for r in gradebook.records for g in r.grades.values() if g.damage]
+    for student, one in damaged:
+        line = f"Set aside: {one.exercise} {one_line(student.shown, 40)}: {one_line(one.damage, 600)}"
+        console.print(Text(line, "magenta"))
+    if waiting := [grade for grade in grades if grade.undecided and not faulty(grade)]:
+        what = _counted(len(waiting), "hand-in")
+        console.print(f"[cyan]{what} {'has' if len(waiting) == 1 else 'have'} undecided points: you decide them.[/]")
+    trouble = [g for g in grades if not g.damage and (g.status is Status.TROUBLE or faulty(g))]
+    if trouble:
+        what = _counted(len(trouble), "hand-in")
+        console.print(f"[magenta]{what} could not be graded in full for reasons of the machine or the graders.[/]")
+        console.print("The report says why. The same command again tries them again.")
+    return 3 if trouble else 1 if damaged else 0
+
+
+class _Expected:
+    """How long the rest of a batch will take, from what hand-ins for the same exercise took."""
+
+    def __init__(self, todo: Iterable[Stored], jobs: int) -> None:
+        self.waiting = Counter(stored.exercise for stored in todo)
+        self.jobs = jobs
+        self.took: dict[str, list[float]] = {}
+
+    def finished(self, event: Finished) -> None:
+        self.waiting[event.stored.exercise] -= 1
+        result = event.stored.result
+        if event.done is Done.EXECUTED and result:
+            self.took.setdefault(event.stored.exercise, []).append(result.run["seconds"])
+        elif event.done is not Done.EXECUTED:
+            self.took.setdefault(event.stored.exercise, []).append(0.0)
+
+    def left(self) -> str:
+        seconds = 0.0
+        for name, count in self.waiting.items():
+            took = self.took.get(name)
+            seconds += count * (sum(took) / len(took) if took else _TYPICAL.get(name, 60.0))
+        return f"about {_duration(seconds / self.jobs)} left" if seconds else ""
+
+
+def _line(event: Finished) -> Text:
+    stored = event.stored
+    if stored.status is Status.TROUBLE:
+        return Text(f"{_name(stored)}: not graded, not the student's fault: {stored.problem}", "magenta")
+    if stored.result is None:
+        return Text(f"{_name(stored)}: refused: {stored.problem}", "yellow")
+    result = stored.result
+    how = "" if event.done is Done.EXECUTED else f", {event.done}"
+    ended = "" if result.run["ended"] == "completed" else f", {result.run['ended'].replace('_', ' ')}"
+    points = score(result)
+    return Text(f"{_name(stored)}: {points} ({result.run['seconds']:.0f} s{ended}{how})")
+
+
+def _name(stored: Stored) -> str:
+    return f"{stored.exercise} {one_line(stored.student.shown, 40)}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,124 @@
+"""A notebook of one's own: graded into the folder .grade, shown, and graded again whenever it is saved."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from graders.harness.cli.progress import progress
+from graders.harness.errors import ExplainedError
+from graders.harness.report import terminal
+
+if TYPE_CHECKING:
+    from graders.harness.grade import Setting
+    from graders.harness.result import Result
+
+EXIT_UNGRADABLE = 2
+POLL = 0.5
+"""Seconds between two looks at a file that is watched."""
+
+
+@dataclass(frozen=True)
+class OwnNotebook:
+    """A notebook of one's own, and how it is graded: everything is kept in the folder .grade."""
+
+    name: str
+    notebook: Path
+    parameters: dict[str, Any]
+    within: Setting
+    console: Console
+    verbose: bool = False
+    only: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """What is kept of it."""
+        # Of "...ipynb" the stem is "..", which is the folder of all results, and would be emptied
+        stem = self.notebook.stem if self.notebook.stem.strip(".") else self.notebook.name
+        return Path.cwd() / ".grade" / self.name / stem
+
+    def grade(self) -> Result:
+        """Run and check it, and print the feedback."""
+        from graders.harness import grade as grading
+        from graders.lora.profile import STANDARD
+
+        with progress(self.console, self.name) as watcher:
+            result = grading.grade(
+                self.name, self.notebook, self.folder, self.parameters, watcher, within=self.within, only=self.only
+            )
+            if result.faulty:  # perhaps for want of memory or time, which there may be now
+                result = grading.rescore(self.name, self.folder, watcher, self.only, self.within.checking)
+        title = grading.module_of(self.name).EXERCISE.title
+        terminal.render(result, self.console, title=title, verbose=self.verbose)
+        if not self.parameters and self.within.profile == STANDARD:
+            practised = any(check.practised for check in result.checks)
+            also = " It decides those that have no points here." if practised else ""
+            same = f"Your instructor's run makes the same checks, in a sandbox without network.{also}"
+            self.console.print(Text(same, style="dim"))
+        faults = self.folder / "grader-faults.log"
+        if faults.exists():
+            self.console.print("The grader itself failed in a check. Tell your instructor and send")
+            self.console.print(terminal.line(faults))
+        return result
+
+    def page(self, result: Result) -> Path:
+        """The same feedback as an HTML file, with pictures and curves."""
+        from graders.harness.data.saving import save
+        from graders.harness.data.values import clean
+        from graders.harness.grade import module_of
+        from graders.harness.marks import Grade, Record, Status, Student
+        from graders.harness.report import exhibits
+        from graders.harness.report.html import student_page
+
+        worth = result.max_score + result.undecided
+        grade = Grade(self.name, Status.GRADED, worth, 0.0, result, folder=self.folder)
+        record = Record(Student(self.notebook.name), {self.name: grade})
+        titles = {self.name: module_of(self.name).EXERCISE.title}
+        path = self.folder / "feedback.html"
+        save(clean(student_page(record, titles, {self.name: exhibits.of(grade)})).encode(), path)
+        return path
+
+
+def _content(path: Path) -> bytes | None:
+    """None while there is no file, as when an editor puts a new one in the place of the old one."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def open_page(page: Path) -> None:
+    """Show a page in the browser, where there is a desktop to have one."""
+    desktop = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if desktop and sys.stdout.isatty():
+        click.launch(str(page))
+
+
+def watched(own: OwnNotebook, once: Callable[[bool], int]) -> int:
+    """Grade now and whenever the notebook is saved, until Ctrl-C; the exit status of the last time."""
+    status, first = EXIT_UNGRADABLE, True
+    try:
+        seen = _content(own.notebook)  # before it is graded: it may be saved meanwhile
+        while True:
+            try:
+                status = once(first)
+            except ExplainedError as error:
+                terminal.complain(error)
+                status = EXIT_UNGRADABLE
+            first = False
+            own.console.print(terminal.line(f"Waiting for {own.notebook} to be saved; Ctrl-C ends."), style="dim")
+            while (now := _content(own.notebook)) in (seen, None):
+                time.sleep(POLL)
+            seen = now
+    except KeyboardInterrupt:
+        own.console.print()
+        return status
