@@ -39,6 +39,7 @@ lint: $(BIN)/grade
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 release: $(BIN)/grade
 	$(BIN)/grade release

@@ -1,1 +1,6 @@
 """What grades any lesson."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+"""Where the harness and the lesson are installed."""

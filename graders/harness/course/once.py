@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from graders.harness import PACKAGE
 from graders.harness.checking import Bounds
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
@@ -23,7 +24,6 @@ from graders.harness.result import load
 from graders.lora import catalog
 from graders.lora.profile import STANDARD, Profile, beside
 
-PACKAGE = Path(__file__).parents[2]
 KNOWN = "known.json"
 _LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
 _NO_VERDICT = (

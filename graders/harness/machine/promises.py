@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
 
-import graders
+from graders.harness import PACKAGE
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.machine.finding import Finding
@@ -143,14 +143,13 @@ def _outside() -> Iterator[dict[str, Any]]:
         file.write_text(secret)
         os.environ["GRADE_PROBE_SECRET"] = secret
         stack.callback(os.environ.pop, "GRADE_PROBE_SECRET")
-        package = Path(graders.__file__).parent
         bystander = stack.enter_context(_bystander(secret))
         yield {
             "port": listener.getsockname()[1],
             "abstract": f"\0grade-probe-{secret}",
             "secret": secret,
-            "secret_files": [str(file), str(package / "ex3.py"), str(package / "result.py")],
-            "folders": [str(file.parent), sys.prefix, str(package)],
+            "secret_files": [str(file), str(PACKAGE / "ex3.py"), str(PACKAGE / "harness" / "result.py")],
+            "folders": [str(file.parent), sys.prefix, str(PACKAGE)],
             "packages": ["pytest", "graders.harness.rubric", "graders.ex3"],
             "command": bystander,
             "nap": f"600.{time.time_ns()}",

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import graders
+from graders.harness import PACKAGE
 from graders.harness.data.values import one_line
 from graders.harness.run import cgroup
 from graders.harness.run import packages as installed
@@ -37,7 +37,7 @@ from graders.harness.run.seccomp import system_call_filter
 
 INSIDE = Path("/grade")
 """What the program sees of the run folder."""
-PACKAGE = Path("/opt/grade")
+OURS = Path("/opt/grade")
 """Where the program finds what of this package it needs; the rest, with every expected value, is not in the sandbox."""
 EVIDENCE = 5 << 28
 """Bytes of evidence: a quarter more than the collector keeps, for what is replaced."""
@@ -113,7 +113,7 @@ class _Sandboxed:
         told, tell = os.pipe()
         filtered = system_call_filter(counted=group is not None)
         with theirs, open(told, encoding="utf-8") as telling, open(tell, "w") as telling_end, filtered as filtering:
-            inside = {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(PACKAGE), **_ABOUT, **environment}
+            inside = {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(OURS), **_ABOUT, **environment}
             options = [
                 *_namespaces(),
                 *_files(run_folder, limits, readable),
@@ -121,7 +121,7 @@ class _Sandboxed:
                 *("--seccomp", str(filtering.fileno()), "--info-fd", str(tell), "--chdir", str(INSIDE)),
             ]
             command = [
-                *(sys.executable, "-I", "-S", str(PACKAGE / "graders" / "harness" / "run" / "launch.py")),
+                *(sys.executable, "-I", "-S", str(OURS / "graders" / "harness" / "run" / "launch.py")),
                 *(str(theirs.fileno()), str(limits.processes), str(limits.disk), *argv),
             ]
             entrances = group.entrance if group else ()
@@ -184,8 +184,7 @@ def _namespaces() -> list[str]:
 
 def _files(run_folder: Path, limits: Limits, readable: Sequence[Path]) -> list[str]:
     """What is to be seen of the machine's files, and where there is room to write."""
-    package = Path(graders.__file__).parent
-    home = package.parent if (package.parent / "pyproject.toml").is_file() else package
+    home = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE
     hidden = [home] if any(home.is_relative_to(path) for path in _libraries()) else []
     if any(run_folder.is_relative_to(path) for path in _libraries()) and not run_folder.is_relative_to(home):
         raise IsolationError(
@@ -203,7 +202,7 @@ def _files(run_folder: Path, limits: Limits, readable: Sequence[Path]) -> list[s
     for _, mounting in sorted(seen, key=lambda item: len(item[0].parts)):  # what is inside of another comes after it
         words += mounting
     for name in _NEEDED:
-        words += ["--ro-bind", str(package / name), str(PACKAGE / "graders" / name)]
+        words += ["--ro-bind", str(PACKAGE / name), str(OURS / "graders" / name)]
     room = {INSIDE / "work": limits.disk, INSIDE / "evidence": EVIDENCE, INSIDE / "home": limits.disk}
     for place, size in (room | {Path("/dev/shm"): limits.shared_memory}).items():
         words += ["--size", str(size), "--tmpfs", str(place)]

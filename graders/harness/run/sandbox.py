@@ -15,7 +15,7 @@ from typing import IO, Protocol
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
 
-import graders
+from graders.harness import PACKAGE
 from graders.harness.errors import ExplainedError
 from graders.harness.run.cgroup import ControlGroup
 from graders.harness.run.memory import GpuMemoryWatch, MemoryWatch, watch_gpu
@@ -188,7 +188,7 @@ def clean_environment(home: str) -> dict[str, str]:
 
 def _import_path() -> dict[str, str]:
     """What lets the program import this package where it is not installed."""
-    home = Path(graders.__file__).resolve().parents[1]
+    home = PACKAGE.resolve().parent
     return {} if home == Path(sysconfig.get_paths()["purelib"]).resolve() else {"PYTHONPATH": str(home)}
 
 
