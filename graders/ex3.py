@@ -30,7 +30,7 @@ EXERCISE = Exercise(
         "MODEL": str(catalog.TINY_SD),
         "DATASET": str(catalog.dataset("watercolor/train")),
         "STYLE_REFERENCE": str(catalog.dataset("watercolor/reference")),
-        "JUDGE": str(catalog.JUDGE),
+        "JUDGE": str(catalog.CLIP),
         "DEVICE": "auto",
         "SEED": 1234,
         "STEPS": 300,
@@ -417,11 +417,11 @@ def test_pictures_compared(
     lora = hand_in.pictures_by_rank("lora_images")
     for rank, part in verdict.each("rank", ranks):
         with part:
-            painted = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
-            refuse_repeated(painted, f"lora_images[{rank}]", prompts)
+            generated = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
+            refuse_repeated(generated, f"lora_images[{rank}]", prompts)
             if rank in adapters and adapters[rank].up_is_zero:
                 raise NotReached("adapter_trained")
-            same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, painted, strict=True))
+            same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, generated, strict=True))
             if same:
                 fail(
                     f"{same} of the {len(prompts)} pictures are pixel by pixel those without an adapter.",
@@ -430,7 +430,7 @@ def test_pictures_compared(
                     "pipe.get_active_adapters() tells.",
                     misconception="lora-never-applied",
                 )
-            if other := starting_noise.apart(hand_in.evidence, base, painted):
+            if other := starting_noise.apart(hand_in.evidence, base, generated):
                 fail(
                     f"{len(other)} of the {len(prompts)} pictures start from other noise than those without an adapter.",
                     expected="for each prompt the same noise without an adapter and with each",
@@ -439,7 +439,7 @@ def test_pictures_compared(
                     misconception="seed-changed",
                 )
             learned = rank in adapters and studio.has_style(adapters[rank])
-            if learned and studio.similarity_to_reference(painted) <= studio.similarity_to_reference(base):
+            if learned and studio.similarity_to_reference(generated) <= studio.similarity_to_reference(base):
                 fail(
                     "The pictures come no nearer to the style than those without an adapter, though your adapter has it.",
                     expected="pictures painted with the adapter, from the same noise as those without",

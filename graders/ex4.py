@@ -45,7 +45,7 @@ def test_grid_complete(grid: Grid, verdict: Verdict) -> None:
 
 
 def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, hint: str) -> None:
-    """Each cell's pictures must be those that the grader paints with the adapters merged at the cell's weights."""
+    """Each cell's pictures must be those that the grader generates with the adapters merged at the cell's weights."""
     if not cells:
         verdict.found("GRID has no such cell")
     for cell, part in verdict.each("cell", cells):
@@ -63,7 +63,7 @@ def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, 
                 )
 
 
-PAINT_BY_HAND = (
+GENERATE_BY_HAND = (
     "Paint one of these pictures in a fresh pipeline and compare. The model, the prompt, the number of steps, the guidance "
     "scale and the generator on the CPU all have to be those of the parameters."
 )
@@ -77,7 +77,7 @@ def test_base(grid: Grid, verdict: Verdict) -> None:
     A detour with nothing on it changes nothing: adapters leave the base weights as they are. If the base's pictures do
     not come back, something of an adapter is still in the model, and every later picture has it, too.
     """
-    judge_cells(grid, grid.base, verdict, "the pictures that the base model paints without adapters", PAINT_BY_HAND)
+    judge_cells(grid, grid.base, verdict, "the pictures that the base model paints without adapters", GENERATE_BY_HAND)
 
 
 @pytest.mark.points(4)
@@ -88,7 +88,7 @@ def test_alone(grid: Grid, verdict: Verdict) -> None:
     Before two adapters are mixed you have to know what each of them does: what is seen in a blend and in neither
     corner is interference.
     """
-    judge_cells(grid, grid.alone, verdict, "the pictures that this adapter paints without the other", PAINT_BY_HAND)
+    judge_cells(grid, grid.alone, verdict, "the pictures that this adapter paints without the other", GENERATE_BY_HAND)
 
 
 @pytest.mark.points(5)
@@ -100,7 +100,7 @@ def test_blends(grid: Grid, verdict: Verdict) -> None:
     both detours into the highway, your pipeline may keep them apart: as it is the same sum, the pictures must agree but
     for rounding.
     """
-    judge_cells(grid, grid.blends, verdict, "the pictures of both adapters, each at its weight", PAINT_BY_HAND)
+    judge_cells(grid, grid.blends, verdict, "the pictures of both adapters, each at its weight", GENERATE_BY_HAND)
 
 
 @pytest.mark.points(2)
@@ -151,7 +151,9 @@ def test_strength(grid: Grid, verdict: Verdict) -> None:
     for axis, name in enumerate(strength.NAMES):
         for _, part in verdict.each("adapter", [name]):
             with part:
-                true, found = (grid.strength(axis, scales, painted_by_grader) for painted_by_grader in (True, False))
+                true, found = (
+                    grid.strength(axis, scales, generated_by_grader) for generated_by_grader in (True, False)
+                )
                 verdict.found(f"{name} {found}")
                 if (1.0, 1.0) in found.cells:
                     verdict.found(f"{name} beside the other in full: {found.cells[1.0, 1.0]:z.0%} of what it is alone")

@@ -230,7 +230,7 @@ def _checks(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class CheckLimits:
     """What checking may take: seconds for each check, and bytes of memory beyond what this process holds already.
 
     Without ``memory`` that is what the machine has free.
@@ -247,7 +247,7 @@ def run_checks(
     *,
     again: Any = None,
     only: Collection[str] = (),
-    bounds: Bounds | None = None,
+    limits: CheckLimits | None = None,
     plugins: Sequence[object] = (),
 ) -> Checked:
     """Run the checks of a grader module on a hand-in, or ``only`` some of them and what those need.
@@ -256,20 +256,20 @@ def run_checks(
     further plugins of pytest's.
 
     Nothing that lies in the current folder takes part: no conftest, no configuration, no installed plugin, no
-    environment variable of pytest. A check that goes out of bounds is a fault of the grader. Raises RuntimeError for a
+    environment variable of pytest. A check that goes beyond its limits is a fault of the grader. Raises RuntimeError for a
     module whose checks cannot be run.
     """
-    bounds = bounds or Bounds()
+    limits = limits or CheckLimits()
     plugin = _Plugin(hand_in, again, only, on_check)
     arguments = [str(module), "-c", os.devnull, f"--rootdir={module.parent}", "--noconftest", "--capture=no"]
     arguments += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     # The check alone is timed: an alarm that rings while pytest reports would end pytest
-    arguments += [f"--timeout={bounds.seconds}", "-o", "timeout_func_only=true", "--tb=no"]
+    arguments += [f"--timeout={limits.seconds}", "-o", "timeout_func_only=true", "--tb=no"]
     arguments += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]
     hidden = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
     output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(output), _bounded_memory(bounds.memory):
+        with contextlib.redirect_stdout(output), _bounded_memory(limits.memory):
             status = pytest.main(arguments, plugins=[plugin, *plugins])
     finally:
         os.environ |= hidden

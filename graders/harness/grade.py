@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graders.harness.checking import Bounds, Checked, run_checks, titles
+from graders.harness.checking import Checked, CheckLimits, run_checks, titles
 from graders.harness.errors import ExplainedError
 from graders.harness.lesson import Exercise, HandIn
 from graders.harness.machine import hub
@@ -57,7 +57,7 @@ class Setting:
     time_limit: float = 1800.0
     grace: float = 60.0
     profile: Profile = STANDARD
-    checking: Bounds = field(default_factory=Bounds)
+    checking: CheckLimits = field(default_factory=CheckLimits)
 
 
 def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | None = None) -> Setting:
@@ -66,7 +66,7 @@ def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | No
     Those have at most three quarters of the machine's memory, for both runs together, and 16 GiB. ``check_limit`` are the
     seconds for a check, if not those of :data:`graders.harness.checking.CHECK_SECONDS`.
     """
-    checking = Bounds(check_limit) if check_limit else Bounds()
+    checking = CheckLimits(check_limit) if check_limit else CheckLimits()
     if isolation == "none":
         return Setting(profile=profile, checking=checking)
     limits = Limits(memory=min(16 << 30, machine_memory() * 3 // 4))
@@ -228,7 +228,7 @@ def check(
     hand_in: HandIn,
     watcher: Watcher | None = None,
     only: Collection[str] = (),
-    bounds: Bounds | None = None,
+    limits: CheckLimits | None = None,
 ) -> tuple[Result, tuple[str, ...]]:
     """Check what a run left behind, or ``only`` some of it; returns the result and the log of grader faults."""
     module = module_of(name)
@@ -240,9 +240,9 @@ def check(
     again = None
     faults: tuple[str, ...] = ()
     if hand_in.again:
-        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again, bounds=bounds)
+        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again, limits=limits)
         again, faults = _again(hand_in, hand_in.again, second), second.faults
-    checked = run_checks(path, hand_in, on_check, again=again, only=only, bounds=bounds)
+    checked = run_checks(path, hand_in, on_check, again=again, only=only, limits=limits)
     return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
 
 
@@ -323,7 +323,7 @@ def rescore(
     folder: Path,
     watcher: Watcher | None = None,
     only: Collection[str] = (),
-    bounds: Bounds | None = None,
+    limits: CheckLimits | None = None,
 ) -> Result:
     """Check the runs in ``folder`` again, with the graders as they are now, without running anything."""
     stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
@@ -334,7 +334,7 @@ def rescore(
     for evidence in stored:
         used.ensure_same(evidence.parameters, evidence.folder)
     first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
-    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, bounds)
+    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, limits)
 
 
 def _conclude(
@@ -343,9 +343,9 @@ def _conclude(
     folder: Path,
     watcher: Watcher | None,
     only: Collection[str] = (),
-    bounds: Bounds | None = None,
+    limits: CheckLimits | None = None,
 ) -> Result:
-    result, faults = check(name, hand_in, watcher, only, bounds)
+    result, faults = check(name, hand_in, watcher, only, limits)
     keep(result, faults, folder)
     return result
 

@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_ASPECT = 8
-"""No pipeline paints longer pictures, and the judge, which scales the shorter side, would need gigabytes for them."""
+"""No pipeline generates longer pictures, and the CLIP model, which scales the shorter side, would need gigabytes for them."""
 
 
 @dataclass(frozen=True)

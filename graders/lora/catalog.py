@@ -49,7 +49,7 @@ def place(name: str) -> Path:
 
 TINY_SD = ROOT / "tiny-sd"
 """A small `StableDiffusionPipeline`."""
-JUDGE = ROOT / "judge"
+CLIP = ROOT / "judge"
 """A small `CLIPModel` with its processor."""
 IDENTIFIER = "sks"
 """The rare token that names the one particular thing of the subject data set."""

@@ -51,8 +51,8 @@ def style_shift(
         from graders.lora.measures.adapter_files import read_adapter
         from graders.lora.measures.comparison import sheet
 
-        bench = Adaptation(base, judge or catalog.JUDGE, reference, plain, device)
-        loaded = {path: read_adapter(path, bench.painter.unet) for path in adapters}
+        bench = Adaptation(base, judge or catalog.CLIP, reference, plain, device)
+        loaded = {path: read_adapter(path, bench.base_model.unet) for path in adapters}
     rows: list[tuple[str, Any]] = []
     for path, adapter in loaded.items():
         with console.status(f"Painting with {escape(str(path))}…"):

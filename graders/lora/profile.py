@@ -55,7 +55,7 @@ class Profile:
 _MEASURED_ON = "held-out" if catalog.INSTRUCTORS else "practice"
 STANDARD = Profile(
     model=str(catalog.TINY_SD),
-    judge=str(catalog.JUDGE),
+    judge=str(catalog.CLIP),
     held_out=str(catalog.dataset(f"watercolor/{_MEASURED_ON}")),
     plain=str(catalog.dataset(f"plain/{_MEASURED_ON}")),
     thresholds=str(catalog.ROOT / "thresholds.json"),

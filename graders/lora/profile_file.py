@@ -43,7 +43,7 @@ class Named:
 
     def fetch(self, console: Console) -> Profile:
         """Download what is on the Hub and not on this machine yet."""
-        for name, kind in ((self.model, hub.PIPELINE), (self.judge, hub.JUDGE)):
+        for name, kind in ((self.model, hub.PIPELINE), (self.judge, hub.CLIP)):
             if name:
                 hub.fetch(name, kind, console)
         for dataset in self.datasets.values():
@@ -53,7 +53,7 @@ class Named:
     def profile(self) -> Profile:
         """All of it in folders of this machine; :class:`graders.harness.machine.hub.NotFetchedError` where there is none."""
         model = str(hub.folder(self.model, hub.PIPELINE)) if self.model else STANDARD.model
-        judge = str(hub.folder(self.judge, hub.JUDGE)) if self.judge else STANDARD.judge
+        judge = str(hub.folder(self.judge, hub.CLIP)) if self.judge else STANDARD.judge
         sets = {name: str(hub.dataset_folder(dataset)) for name, dataset in self.datasets.items()}
         for name in {"train", "reference"} & sets.keys():
             if "held-out" in sets and Path(sets["held-out"]).is_relative_to(hub.with_blobs(Path(sets[name]))):

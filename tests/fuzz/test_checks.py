@@ -189,7 +189,7 @@ galleries = st.dictionaries(keys, pictures | st.just({4: [PICTURE]}), max_size=3
 
 @given(galleries | pictures)
 def test_grid(images: Any) -> None:
-    """A grid has, for each of its cells, the pictures of all prompts at the size that is painted, or says what is wrong."""
+    """A grid has, for each of its cells, the pictures of all prompts at the size that is generated, or says what is wrong."""
     grid = object.__new__(Grid)
     hand_in = HandIn(Held({"images": images}), {"PROMPTS": ["a", "b"]})
     vars(grid).update(_hand_in=hand_in, cells=CELLS, composition=SimpleNamespace(prompts=("a", "b"), shape=(8, 8, 3)))

@@ -164,9 +164,9 @@ PAINTINGS = [
 
 
 @pytest.mark.parametrize("paintings", PAINTINGS, ids=range(len(PAINTINGS)))
-def test_paintings(folder: Folder, paintings: Any) -> None:
+def test_generated(folder: Folder, generated: Any) -> None:
     """A record of paintings that says something impossible is as if it were not there."""
-    folder.leave("session.json", json.dumps({"paintings": paintings, "lora_configs": paintings}).encode())
+    folder.leave("session.json", json.dumps({"paintings": generated, "lora_configs": generated}).encode())
     evidence = Evidence(folder.root).read()
     assert evidence.noise_of(np.zeros((2, 2, 3), dtype=np.uint8)) is None
     assert evidence.lora_configs == []

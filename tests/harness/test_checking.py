@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from graders.harness.checking import Bounds, run_checks
+from graders.harness.checking import CheckLimits, run_checks
 from graders.harness.live.checker import Live
 from graders.harness.live.feedback import page
 from graders.harness.result import Outcome, Result
@@ -181,7 +181,7 @@ def test_hang_keeps_what_was_judged(rubric: Path) -> None:
     """A check that hangs is ended in time; the parts that were judged before stay as they are."""
     hanging = changed(rubric, "if value > 10:", "if value == 5: time.sleep(60)\n            if value > 10:")
     started = time.monotonic()
-    checked = run_checks(hanging, {"number": {"a": 2, "b": 5}}, bounds=Bounds(seconds=1))
+    checked = run_checks(hanging, {"number": {"a": 2, "b": 5}}, limits=CheckLimits(seconds=1))
     assert time.monotonic() - started < 30
     small = checked.checks[0]
     assert (small.outcome, small.score, small.undecided) == (Outcome.GRADER_FAULT, 2, 2)
@@ -193,7 +193,7 @@ def test_memory_that_runs_out(rubric: Path) -> None:
     """A check that wants all memory is a fault, the process lives, and the next check has its memory again."""
     hoard = "if value == 5: [bytes(1 << 28) for _ in range(1000)]\n            if value > 10:"
     hoarding = changed(rubric, "if value > 10:", hoard)
-    checked = run_checks(hoarding, {"number": {"a": 5, "b": 2}}, bounds=Bounds(memory=1 << 30))
+    checked = run_checks(hoarding, {"number": {"a": 5, "b": 2}}, limits=CheckLimits(memory=1 << 30))
     small, even = checked.checks[:2]
     assert (small.outcome, small.score, small.undecided) == (Outcome.GRADER_FAULT, 2, 2)
     assert "MemoryError" in small.found

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from graders.harness.checking import Bounds, run_checks, titles
+from graders.harness.checking import CheckLimits, run_checks, titles
 from graders.harness.grade import module_of
 from graders.harness.lesson import HandIn
 from graders.harness.result import CheckResult, Outcome
@@ -26,7 +26,7 @@ from tests.patience import PATIENCE
 
 CHECKOUT = Path(__file__).parents[2]
 GRADE = Path(sys.executable).with_name("grade")
-BOUNDS = Bounds(seconds=0.5, memory=1 << 30)
+BOUNDS = CheckLimits(seconds=0.5, memory=1 << 30)
 
 
 def breaks(how: str) -> None:
@@ -67,7 +67,7 @@ def hand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HandIn]:
 
 def checked(name: str, hand_in: HandIn, sabotage: Sabotage, only: Collection[str] = ()) -> dict[str, CheckResult]:
     path = CHECKOUT / "graders" / f"{name}.py"
-    done = run_checks(path, hand_in, bounds=BOUNDS, plugins=[sabotage], only=only)
+    done = run_checks(path, hand_in, limits=BOUNDS, plugins=[sabotage], only=only)
     return {check.id: check for check in done.checks}
 
 

@@ -108,7 +108,7 @@ def test_unknown_parameter(tmp_path):
 
 def test_adapters_of_another_model(tmp_path):
     """Exercise 4 with another model needs adapters for it."""
-    profile = profile_file.Named(model=str(catalog.JUDGE.parent / "tiny-sd" / ".." / "tiny-sd")).profile()
+    profile = profile_file.Named(model=str(catalog.CLIP.parent / "tiny-sd" / ".." / "tiny-sd")).profile()
     with pytest.raises(grading.GradingError, match="fit its own model only"):
         grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", within=grading.Setting(profile=profile))
 
@@ -167,7 +167,7 @@ def test_same_model_elsewhere(tmp_path):
     copy = shutil.copytree(catalog.TINY_SD, tmp_path / "tiny-sd")
     limits = thresholds.load()
     assert limits
-    parameters = {"MODEL": str(copy), "JUDGE": str(catalog.JUDGE)}
+    parameters = {"MODEL": str(copy), "JUDGE": str(catalog.CLIP)}
     assert thresholds.known(limits, HandIn(None, parameters)) is limits  # type: ignore[arg-type]
     for changed in ({"JUDGE": str(tmp_path)}, {"MODEL": str(tmp_path)}, {"PRECISION": "float16"}):
         with pytest.raises(Exception, match="not known for this model"):

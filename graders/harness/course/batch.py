@@ -13,7 +13,7 @@ from graders.harness.course.once import Done
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
 from graders.harness.course.stored import Stored
-from graders.harness.course.workers import Crew, DiskFullError, Verdict, Workers, working
+from graders.harness.course.workers import Crew, DiskFullError, Handled, Workers, working
 from graders.harness.data.documents import DamagedError
 from graders.harness.errors import ExplainedError
 from graders.harness.marks import Status
@@ -129,15 +129,15 @@ def _checked(before: Mapping[Stored, Result | None], workers: Workers) -> Iterat
             yield Rescored(stored, before[stored], stored.result)
 
 
-def _graded(todo: Sequence[Stored], workers: Workers, again: bool = False) -> Iterator[tuple[Stored, Verdict]]:
-    futures: dict[Future[Verdict], Stored] = {
+def _graded(todo: Sequence[Stored], workers: Workers, again: bool = False) -> Iterator[tuple[Stored, Handled]]:
+    futures: dict[Future[Handled], Stored] = {
         workers.grade(stored.exercise, stored.notebook, stored.graded, again): stored for stored in todo
     }
     for future in as_completed(futures):
         yield futures[future], _verdict(future)
 
 
-def _verdict(future: Future[Verdict]) -> Verdict:
+def _verdict(future: Future[Handled]) -> Handled:
     problem, fix = (
         "",
         "Run the same command again, with fewer --jobs; if it stays, report it with what GRADE_DEBUG=1 says.",
@@ -150,10 +150,10 @@ def _verdict(future: Future[Verdict]) -> Verdict:
         problem = f"The process that graded it died (exit status {error.exitcode})."
     except Exception as error:
         problem = f"The graders failed ({type(error).__name__}: {error})."
-    return Verdict(Status.TROUBLE, None, problem, fix, doubtful=True)
+    return Handled(Status.TROUBLE, None, problem, fix, doubtful=True)
 
 
-def _conclude(stored: Stored, verdict: Verdict, store: Store) -> Finished:
+def _conclude(stored: Stored, verdict: Handled, store: Store) -> Finished:
     if verdict.done is not Done.KEPT or stored.status is not verdict.status:
         stored = stored.concluded(verdict.status, verdict.problem, verdict.fix)
         store.update(stored)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from graders.harness import PACKAGE
-from graders.harness.checking import Bounds
+from graders.harness.checking import CheckLimits
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
@@ -64,7 +64,7 @@ def grade_once(
         grade(exercise, notebook, folder, parameters, within=within)
         done = Done.EXECUTED
     elif before["checked"] != checked:
-        rescore(exercise, folder, bounds=within.checking)
+        rescore(exercise, folder, limits=within.checking)
         done = Done.CHECKED
     else:
         return Done.KEPT
@@ -72,9 +72,9 @@ def grade_once(
     return done
 
 
-def check_again(exercise: str, folder: Path, bounds: Bounds | None = None) -> None:
+def check_again(exercise: str, folder: Path, limits: CheckLimits | None = None) -> None:
     """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
-    rescore(exercise, folder, bounds=bounds)
+    rescore(exercise, folder, limits=limits)
     if before := _known(folder):
         checked = _checks_key(beside(folder))
         save(json.dumps(before | {"checked": checked}).encode(), folder / KNOWN)

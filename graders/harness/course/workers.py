@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 from pebble import ProcessFuture, ProcessPool
 
-from graders.harness.checking import Bounds
+from graders.harness.checking import CheckLimits
 from graders.harness.course.once import Done, check_again, grade_once
 from graders.harness.data.archive import ArchiveError
 from graders.harness.errors import ExplainedError
@@ -31,7 +31,7 @@ from graders.harness.run.memory import machine_memory
 from graders.harness.run.notebook import NotebookError
 
 _CHECKS_MEMORY = 2 << 30
-"""Bytes that checking takes in a worker: models, a judge and pictures; 1.3 GiB were seen."""
+"""Bytes that checking takes in a worker: models, a CLIP model and pictures; 1.3 GiB were seen."""
 _RUN_MEMORY = 4 << 30
 """Bytes that each run of a notebook should have at least; the reference solutions take up to 1.4 GiB."""
 _GPU_MEMORY = 16 << 30
@@ -44,7 +44,7 @@ class DiskFullError(ExplainedError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Handled:
     """What a worker made of a hand-in. It is ``doubtful`` if the machine may be to blame, and not the hand-in; ``fault`` if
     a grader broke at a check.
     """
@@ -122,7 +122,7 @@ class Workers:
     def __init__(self, pool: ProcessPool, within: Setting) -> None:
         self._pool, self._within = pool, within
 
-    def grade(self, exercise: str, notebook: Path, graded: Path, again: bool = False) -> ProcessFuture[Verdict]:
+    def grade(self, exercise: str, notebook: Path, graded: Path, again: bool = False) -> ProcessFuture[Handled]:
         """Have a hand-in graded by the next worker that is free; ``again`` though that has been done.
 
         The future raises :class:`pebble.ProcessExpired` if the worker died of it, :class:`DiskFullError`, or whatever else
@@ -175,9 +175,9 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _check(exercise: str, graded: Path, bounds: Bounds) -> None:
+def _check(exercise: str, graded: Path, limits: CheckLimits) -> None:
     with room(graded):
-        check_again(exercise, graded, bounds)
+        check_again(exercise, graded, limits)
 
 
 @contextmanager
@@ -193,18 +193,18 @@ def room(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Verdict:
+def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Handled:
     try:
         with room(graded):
             done = grade_once(exercise, notebook, graded, within=within, again=again)
     except DiskFullError:
         raise
     except (NotebookError, ArchiveError) as error:
-        return Verdict(Status.REFUSED, None, error.problem, error.fix)
+        return Handled(Status.REFUSED, None, error.problem, error.fix)
     except ExplainedError as error:  # no kernel, no sandbox: not the notebook's fault
-        return Verdict(Status.TROUBLE, None, error.problem, error.fix, doubtful=True)
+        return Handled(Status.TROUBLE, None, error.problem, error.fix, doubtful=True)
     result = load(graded / "result.json")
-    return Verdict(Status.GRADED, done, doubtful=_doubtful(result), fault=result.faulty)
+    return Handled(Status.GRADED, done, doubtful=_doubtful(result), fault=result.faulty)
 
 
 def _doubtful(result: Result) -> bool:

@@ -134,7 +134,7 @@ def _build(what: str) -> str | None:
 
 
 def worth_it(device: str | None, exercise: str) -> Finding:
-    """Whether a model of true size paints and is trained in minutes: on the CPU each prediction takes seconds."""
+    """Whether a model of true size generates and is trained in minutes: on the CPU each prediction takes seconds."""
     broken = "on the CPU that takes hours" if device == "cpu" or not cards() else None
     fix = "Use a machine with a GPU, or the model that comes with the exercises, which needs none."
     return Finding("time", f"{exercise} with a model of true size", broken, fix, essential=False)

@@ -23,7 +23,7 @@ from graders.harness.machine.models import offline, unreachable
 from graders.harness.machine.room import gib
 
 SIDE = 512
-"""Width and height, in pixels, of what is kept of a data set's pictures: those that Stable Diffusion 1.5 paints."""
+"""Width and height, in pixels, of what is kept of a data set's pictures: those that Stable Diffusion 1.5 generates."""
 
 
 class HubError(ExplainedError):
@@ -76,7 +76,7 @@ PIPELINE = Kind(
     ),
     more="(tokenizer|feature_extractor)/",  # which the index names though only the safety checker looks through it
 )
-JUDGE = Kind(
+CLIP = Kind(
     "a CLIPModel",
     ("config.json",),
     (("model.safetensors", "pytorch_model.bin"), ("preprocessor_config.json", "processor_config.json")),

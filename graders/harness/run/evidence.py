@@ -161,14 +161,14 @@ class Evidence:
     def _noises(self) -> dict[str, np.ndarray]:
         noises: dict[str, np.ndarray] = {}
         several = set[str]()  # such as pictures that are all black
-        for digest, noise in self._seen("paintings", lambda found: list(map(self._painting, found))):
+        for digest, noise in self._seen("paintings", lambda found: list(map(self._generated_picture, found))):
             if not np.array_equal(noises.setdefault(digest, noise), noise):
                 several.add(digest)
         return {digest: noise for digest, noise in noises.items() if digest not in several}
 
-    def _painting(self, painting: Any) -> tuple[str, np.ndarray]:
+    def _generated_picture(self, generation: Any) -> tuple[str, np.ndarray]:
         """The digest of a picture, and the first numbers of its noise."""
-        digest, numbers = painting
+        digest, numbers = generation
         if type(digest) is not str or len(digest) > MAX_DIGEST or len(numbers) > watchers.NOISE:
             raise values.Malformed("a malformed record")
         self._budget.spend("elements", len(numbers))
@@ -186,7 +186,7 @@ class Evidence:
         return values.parse_object(self._read("session.json", MAX_JSON))
 
     def noise_of(self, picture: np.ndarray) -> np.ndarray | None:
-        """The first numbers of the noise from which a pipeline painted a picture (uint8 [h, w, 3]); None if that is not known."""
+        """The first numbers of the noise that a picture (uint8 [h, w, 3]) was generated from by a pipeline; None if not known."""
         height, width, _ = picture.shape
         return self._noises.get(pictures.digest(width, height, np.ascontiguousarray(picture).tobytes()))
 

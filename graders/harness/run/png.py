@@ -14,7 +14,7 @@ from graders.harness.data import values
 MAX_CHUNKS = 2000
 """Parts of one PNG file, each of which takes its time; Pillow writes pixels in parts of 64 kB."""
 MAX_PIXELS = 2048 * 2048
-"""Pixels of one picture: pipelines of Stable Diffusion paint a sixteenth of that. All pictures of a run have a limit together,
+"""Pixels of one picture: pipelines of Stable Diffusion generate a sixteenth of that. All pictures of a run have a limit together,
 see :class:`graders.harness.data.values.Budget`."""
 
 

@@ -11,15 +11,15 @@ import numpy as np
 from torch import Tensor
 
 from graders.lora.measures.adapters import Adapter
+from graders.lora.measures.clip import Clip
 from graders.lora.measures.denoising import DenoisingProbe, TimestepProfile
-from graders.lora.measures.judge import Judge
-from graders.lora.measures.painting import Painter
+from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.pictures import Pictures, read_pictures
 from graders.lora.measures.statistics import Interval, bootstrap
 from graders.lora.measures.style import StyleScale, StyleShift, measure_shift, nearest_similarity
 
 PROMPTS = 32
-"""Held-out prompts painted for each adapter."""
+"""Held-out prompts generated for each adapter."""
 STEPS = 16
 """Steps of the solver; more change no picture visibly."""
 GUIDANCE = 3.0
@@ -29,7 +29,7 @@ NOISE_PICTURES = 16
 
 @dataclass(frozen=True)
 class Recognition:
-    """Share of subjects and of colours that the judge recognises, without and with the adapter."""
+    """Share of subjects and of colours that the CLIP model recognises, without and with the adapter."""
 
     base: float
     adapted: float
@@ -40,13 +40,13 @@ class Memorisation:
     """What an adapter knows of its training pictures that it does not know of others.
 
     ``trained`` and ``held_out``: the largest relative fall of the noise-prediction error on any one picture of either
-    kind; a picture that was learned by heart stands out (Yeom et al. 2018; Carlini et al. 2023). ``painted`` and
-    ``real``: mean similarity to the nearest training picture, of painted pictures and of real ones of the style.
+    kind; a picture that was learned by heart stands out (Yeom et al. 2018; Carlini et al. 2023). ``generated`` and
+    ``real``: mean similarity to the nearest training picture, of generated pictures and of real ones of the style.
     """
 
     trained: float
     held_out: float
-    painted: float
+    generated: float
     real: float
 
     @property
@@ -57,13 +57,13 @@ class Memorisation:
     def __str__(self) -> str:
         return (
             f"the best known training picture is denoised {self.trained:.0%} better than by the base model, the best "
-            f"unseen one {self.held_out:.0%}; similarity to the nearest training picture {self.painted:.2f}, for real "
+            f"unseen one {self.held_out:.0%}; similarity to the nearest training picture {self.generated:.2f}, for real "
             f"pictures of the style {self.real:.2f}"
         )
 
 
 class Adaptation:
-    """A base model and a judge, with held-out pictures of a style and plain ones of the same captions.
+    """A base model and a CLIP model, with held-out pictures of a style and plain ones of the same captions.
 
     What is measured of an adapter is kept as long as the adapter is, what is measured of the base model for good.
     """
@@ -71,57 +71,57 @@ class Adaptation:
     def __init__(
         self,
         model: str | Path,
-        judge: str | Path,
+        clip: str | Path,
         style: Path,
         plain: Path | None = None,
         device: str = "auto",
         precision: str = "float32",
         prompts: int = PROMPTS,
     ) -> None:
-        self.painter, self.judge = Painter(model, device, precision), Judge(judge, device)
+        self.base_model, self.clip = BaseModel(model, device, precision), Clip(clip, device)
         self.style_pictures = read_pictures(style)
         self._plain = plain
         # Spread over the whole set, so that every subject takes part however the set is ordered.
         self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, prompts).round().astype(int)
-        self._painted: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
+        self._generated: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
         self._embedded: WeakKeyDictionary[Adapter, Tensor] = WeakKeyDictionary()
         self._training_probes: dict[Path, DenoisingProbe] = {}
 
     @cached_property
     def prompts(self) -> list[str]:
-        """The held-out captions that are painted."""
+        """The held-out captions that are generated."""
         return [self.style_pictures.captions[i] for i in self.chosen]
 
     @cached_property
     def base_pictures(self) -> np.ndarray:
         """What the base model makes of the prompts: uint8 [n, h, w, 3]."""
-        return self._paint([])
+        return self._generate([])
 
     def pictures(self, adapter: Adapter) -> np.ndarray:
         """What the base model with the adapter makes of the same prompts from the same noise."""
-        if adapter not in self._painted:
-            self._painted[adapter] = self._paint([(adapter, 1.0)])
-        return self._painted[adapter]
+        if adapter not in self._generated:
+            self._generated[adapter] = self._generate([(adapter, 1.0)])
+        return self._generated[adapter]
 
     def _seen(self, adapter: Adapter) -> Tensor:
-        """The judge's embeddings of the pictures with the adapter: [n, d]."""
+        """The CLIP model's embeddings of the pictures with the adapter: [n, d]."""
         if adapter not in self._embedded:
-            self._embedded[adapter] = self.judge.see(self.pictures(adapter))
+            self._embedded[adapter] = self.clip.see(self.pictures(adapter))
         return self._embedded[adapter]
 
-    def _paint(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
+    def _generate(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
         seeds = range(FIRST_SEED, FIRST_SEED + len(self.prompts))
-        return self.painter.paint(self.prompts, seeds, steps=STEPS, guidance=GUIDANCE, adapters=adapters)
+        return self.base_model.generate(self.prompts, seeds, steps=STEPS, guidance=GUIDANCE, adapters=adapters)
 
     @cached_property
     def _base_seen(self) -> Tensor:
-        return self.judge.see(self.base_pictures)
+        return self.clip.see(self.base_pictures)
 
     @cached_property
     def scale(self) -> StyleScale:
         """The scale from plain to the style. Without plain pictures, the base model's own stand in for them."""
-        plain = self._base_seen if self._plain is None else self.judge.see(read_pictures(self._plain).images)
-        return StyleScale(self.judge.see(self.style_pictures.images), plain)
+        plain = self._base_seen if self._plain is None else self.clip.see(read_pictures(self._plain).images)
+        return StyleScale(self.clip.see(self.style_pictures.images), plain)
 
     def shift(self, adapter: Adapter) -> StyleShift:
         """How far the adapter moves pictures towards the style."""
@@ -133,14 +133,14 @@ class Adaptation:
 
     @cached_property
     def _style_probe(self) -> DenoisingProbe:
-        return DenoisingProbe(self.painter, self.style_pictures)
+        return DenoisingProbe(self.base_model, self.style_pictures)
 
     @cached_property
     def _noise_probe(self) -> DenoisingProbe:
         size = self.style_pictures.images[0].shape
         rng = np.random.default_rng(FIRST_SEED)
         images = [rng.integers(0, 256, size, dtype=np.uint8) for _ in range(NOISE_PICTURES)]
-        return DenoisingProbe(self.painter, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
+        return DenoisingProbe(self.base_model, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
 
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
@@ -173,19 +173,19 @@ class Adaptation:
             choices: dict[str, list[str]] = {}
             for value, row in zip(values, rows, strict=True):
                 choices.setdefault(value, []).append(row["text"])
-            recognised = self.judge.recognise(seen, choices)
+            recognised = self.clip.recognise(seen, choices)
             shares.append(np.mean([values[i] == name for i, name in zip(self.chosen, recognised, strict=True)]))
         return float(np.mean(shares))
 
     def memorisation(self, adapter: Adapter, training: Path) -> Memorisation:
         """What the adapter knows of the pictures that it was trained on and of those held out."""
         if training not in self._training_probes:
-            self._training_probes[training] = DenoisingProbe(self.painter, read_pictures(training))
-        seen = self.judge.see(read_pictures(training).images)
+            self._training_probes[training] = DenoisingProbe(self.base_model, read_pictures(training))
+        seen = self.clip.see(read_pictures(training).images)
         return Memorisation(
             trained=_best_known(self._training_probes[training], adapter),
             held_out=_best_known(self._style_probe, adapter),
-            painted=float(nearest_similarity(self._seen(adapter), seen).mean()),
+            generated=float(nearest_similarity(self._seen(adapter), seen).mean()),
             real=float(nearest_similarity(self.scale.style[self.chosen], seen).mean()),
         )
 

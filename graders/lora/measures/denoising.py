@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.lora.measures.adapters import Adapter, merged
-from graders.lora.measures.painting import Painter
+from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.pictures import Pictures
 
 DRAWS = 4
 """Noisings of each picture: one timestep from each quarter of the schedule."""
 BATCHES = 2
-"""Predictions made at once, in units of the pictures that the painter has room for: each of those takes two."""
+"""Predictions made at once, in units of the pictures that the base model has room for: each of those takes two."""
 BINS = 2 * DRAWS
 """Parts of the schedule that a profile tells apart: each has half of the noisings of a quarter."""
 
@@ -39,19 +39,19 @@ class TimestepProfile:
 class DenoisingProbe:
     """The same pictures, noised once and for all at fixed timesteps, for comparing adapters on the U-Net of a painter."""
 
-    def __init__(self, painter: Painter, pictures: Pictures, seed: int = 0) -> None:
-        self._painter = painter
+    def __init__(self, base_model: BaseModel, pictures: Pictures, seed: int = 0) -> None:
+        self._base_model = base_model
         self._measured: WeakKeyDictionary[Adapter, tuple[np.ndarray, Tensor]] = WeakKeyDictionary()
-        scheduler = painter.pipeline.scheduler
+        scheduler = base_model.pipeline.scheduler
         generator = torch.Generator("cpu").manual_seed(seed)
         steps = self.steps = int(scheduler.config.num_train_timesteps)
-        latents = painter.encode(pictures.images).repeat_interleave(DRAWS, 0)
+        latents = base_model.encode(pictures.images).repeat_interleave(DRAWS, 0)
         quarter = torch.arange(DRAWS).repeat(len(pictures.images)) * (steps // DRAWS)
         self.timesteps = quarter + torch.randint(steps // DRAWS, quarter.shape, generator=generator)
         self._noise = torch.randn(latents.shape, generator=generator)
         alpha_bar = scheduler.alphas_cumprod.cpu()[self.timesteps].view(-1, 1, 1, 1)
         self._noised = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * self._noise
-        self._text = painter.read(pictures.captions).repeat_interleave(DRAWS, 0)
+        self._text = base_model.read(pictures.captions).repeat_interleave(DRAWS, 0)
 
     @cached_property
     def base(self) -> np.ndarray:
@@ -82,13 +82,13 @@ class DenoisingProbe:
     @torch.no_grad()
     def _measure(self, adapters: list[tuple[Adapter, float]]) -> tuple[np.ndarray, Tensor]:
         """The errors, float [pictures, draws], and the predictions, [pictures · draws, channels, height, width]."""
-        painter, losses, predictions = self._painter, [], []
-        with merged(painter.unet, adapters):
-            for batch in torch.arange(len(self.timesteps)).split(BATCHES * painter.batch):
-                predicted = painter.unet(
-                    self._noised[batch].to(painter.device, painter.dtype),
-                    self.timesteps[batch].to(painter.device),
-                    self._text[batch.to(painter.device)],
+        base_model, losses, predictions = self._base_model, [], []
+        with merged(base_model.unet, adapters):
+            for batch in torch.arange(len(self.timesteps)).split(BATCHES * base_model.batch):
+                predicted = base_model.unet(
+                    self._noised[batch].to(base_model.device, base_model.dtype),
+                    self.timesteps[batch].to(base_model.device),
+                    self._text[batch.to(base_model.device)],
                 ).sample.float().cpu()  # fmt: skip
                 predictions.append(predicted)
                 errors = F.mse_loss(predicted, self._noise[batch], reduction="none")

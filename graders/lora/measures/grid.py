@@ -1,4 +1,4 @@
-"""A hand-in's grid of pictures, cell by cell, beside the pictures that the trusted process paints."""
+"""A hand-in's grid of pictures, cell by cell, beside the pictures that the trusted process generates."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn
 from graders.harness.rubric import LeftToPerson
 from graders.lora.measures import thresholds
+from graders.lora.measures.clip import Clip
 from graders.lora.measures.composition import Composition, Settings, distance, shared
 from graders.lora.measures.hypotheses import Start, Weights, drifting, explain, hypotheses, same, starts
-from graders.lora.measures.judge import Judge
 from graders.lora.measures.strength import NOTICEABLE, Scales, Strength, measure, of_fixtures, of_pictures
 from graders.lora.measures.tables import number
 
@@ -45,7 +45,7 @@ class Grid:
     """The cells of GRID and what was handed in for them."""
 
     def __init__(self, hand_in: HandIn) -> None:
-        """Nothing is read or painted before it is asked for."""
+        """Nothing is read or generated before it is asked for."""
         self._hand_in = hand_in
         parameters = hand_in.parameters
         self.cells = tuple(dict.fromkeys(Cell(map(float, weights)) for weights in parameters["GRID"]))
@@ -71,7 +71,7 @@ class Grid:
 
     @cached_property
     def tolerance(self) -> float:
-        """Levels of 255 by which a picture may differ on average, whatever device it was painted on."""
+        """Levels of 255 by which a picture may differ on average, whatever device it was generated on."""
         return thresholds.known(thresholds.picture(self._hand_in.profile), self._hand_in)
 
     @property
@@ -83,12 +83,12 @@ class Grid:
     @cached_property
     def scales(self) -> Scales:
         """What the pictures are measured on, as CLIP sees them."""
-        device, profile = self.composition.painter.device.type, self._hand_in.profile
+        device, profile = self.composition.base_model.device.type, self._hand_in.profile
         if profile.of_fixtures:
             return of_fixtures(device)
         alone = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
         return of_pictures(
-            Judge(profile.judge, device), *(self.composition.pictures(c, self.start.noises) for c in alone)
+            Clip(profile.judge, device), *(self.composition.pictures(c, self.start.noises) for c in alone)
         )
 
     @cached_property
@@ -148,17 +148,17 @@ class Grid:
         last = len(self.composition.prompts) - 1  # the first prompt's noise is the same in several ways
 
         def agrees(start: Start, cell: Cell) -> bool:
-            painted = self.composition.picture(cell, last, start.noises[last])
-            return self._alike(self.pictures(cell)[last], painted)
+            generated = self.composition.picture(cell, last, start.noises[last])
+            return self._alike(self.pictures(cell)[last], generated)
 
         with suppress(LeftToPerson):  # where it is not known when two pictures are the same
             return next((start for start in own if any(agrees(start, cell) for cell in self.complete)), own[0])
         return own[0]
 
     def differences(self, cell: Cell) -> list[float]:
-        """Distance of each picture of a cell from the one that the trusted process paints, in levels of 255."""
-        painted = self.composition.pictures(cell, self.start.noises)
-        return [distance(a, b) for a, b in zip(self.pictures(cell), painted, strict=True)]
+        """Distance of each picture of a cell from the one that the trusted process generates, in levels of 255."""
+        generated = self.composition.pictures(cell, self.start.noises)
+        return [distance(a, b) for a, b in zip(self.pictures(cell), generated, strict=True)]
 
     def right(self, cell: Cell) -> bool:
         """Whether a cell's pictures are those of its weights."""
@@ -179,13 +179,13 @@ class Grid:
         i = self._telling(cell)
         return self._alike(self.pictures(cell)[i], self.composition.picture(weights, i, self.start.noises[i]))
 
-    def strength(self, axis: int, scales: Scales, painted_by_grader: bool = False) -> Strength:
+    def strength(self, axis: int, scales: Scales, generated_by_grader: bool = False) -> Strength:
         """How strongly one adapter shows in each cell, in the hand-in's pictures or in the grader's own."""
         composed, noises = self.composition, self.start.noises
         alone = (1.0, 0.0) if axis == 0 else (0.0, 1.0)
         anchors = composed.pictures((0.0, 0.0), noises), composed.pictures(alone, noises)
         pictures: dict[Weights, list[np.ndarray]] = {
-            cell: composed.pictures(cell, noises) if painted_by_grader else self.pictures(cell) for cell in self.cells
+            cell: composed.pictures(cell, noises) if generated_by_grader else self.pictures(cell) for cell in self.cells
         }
         return measure(axis, composed.prompts, pictures, anchors, scales)
 
@@ -235,7 +235,7 @@ class Grid:
     def _defaults(self, cell: Cell) -> Explanation | None:
         """The pipeline's own number of steps or guidance scale."""
         settings, i = self._own_settings, self._telling(cell)
-        if settings is None or not self._alike(self.pictures(cell)[i], self._painted(cell, i, settings)):
+        if settings is None or not self._alike(self.pictures(cell)[i], self._generated(cell, i, settings)):
             return None
         return Explanation(
             f"those of {settings.steps} steps and guidance {settings.guidance:g}",
@@ -250,16 +250,16 @@ class Grid:
         picture, i = self.pictures(cell)[self._telling(cell)], self._telling(cell)
         others = [replace(asked, steps=n, guidance=scale) for n, scale in product(steps, guidance)]
         others.remove(asked)
-        return next((other for other in others if self._alike(picture, self._painted(cell, i, other))), None)
+        return next((other for other in others if self._alike(picture, self._generated(cell, i, other))), None)
 
-    def _painted(self, cell: Cell, prompt: int, settings: Settings | None = None) -> np.ndarray:
+    def _generated(self, cell: Cell, prompt: int, settings: Settings | None = None) -> np.ndarray:
         return self.composition.picture(cell, prompt, self.start.noises[prompt], settings)
 
     def _misplaced(self, cell: Cell) -> Explanation | None:
         """The picture of another prompt, perhaps from another cell."""
         i = self._telling(cell)
         for other, prompt in product(self.cells, range(len(self.composition.prompts))):
-            if self._alike(self.pictures(cell)[i], self._painted(other, prompt)):
+            if self._alike(self.pictures(cell)[i], self._generated(other, prompt)):
                 where = f"that of prompt {prompt + 1} at {other}"
                 return Explanation(
                     f"another cell's or another prompt's: picture {i + 1} is {where}",

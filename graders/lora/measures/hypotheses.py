@@ -1,6 +1,6 @@
 """What can have gone wrong when two adapters were composed: each mistake says which weights or which noise it leads to.
 
-A grid is a sequence of cells, pairs of (style weight, subject weight), in the order in which they are painted.
+A grid is a sequence of cells, pairs of (style weight, subject weight), in the order in which they are generated.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from graders.harness.rubric import fail
 
 
 def refuse_repeated(pictures: Sequence[np.ndarray], name: str, prompts: Sequence[str]) -> None:
-    """One picture cannot show two prompts, unless it shows nothing: safety checkers of pipelines paint such pictures black."""
+    """One picture cannot show two prompts, unless it shows nothing: safety checkers of pipelines generate such pictures black."""
     shown: dict[tuple[tuple[int, ...], bytes], set[str]] = {}
     for picture, prompt in zip(pictures, prompts, strict=True):
         shown.setdefault((picture.shape, picture.tobytes()), set()).add(prompt)

@@ -14,7 +14,7 @@ the 128 numbers that are kept of each is 0 with a standard deviation of 1/√128
 
 
 def apart(evidence: Evidence, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> list[int]:
-    """Which of the pairs of pictures (uint8 [h, w, 3]) start from noises that differ, as far as the run saw them painted."""
+    """Which of the pairs of pictures (uint8 [h, w, 3]) start from noises that differ, as far as the run saw them generated."""
     return [i for i, pair in enumerate(zip(ours, theirs, strict=True)) if _differ(*map(evidence.noise_of, pair))]
 
 

@@ -1,4 +1,4 @@
-"""How strongly a picture shows the style and the subject of two adapters, as a CLIP judge sees it."""
+"""How strongly a picture shows the style and the subject of two adapters, as a CLIP model sees it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from graders.lora import catalog
+from graders.lora.measures.clip import Clip
 from graders.lora.measures.hypotheses import Weights
-from graders.lora.measures.judge import Judge
 from graders.lora.measures.pictures import read_pictures
 from graders.lora.measures.style import StyleScale
 
@@ -26,12 +26,12 @@ strength by less than a tenth of that."""
 class Scales:
     """Two scales between pictures that show something and pictures that do not: the style's, and the subject's."""
 
-    def __init__(self, judge: Judge, style: StyleScale, subject: StyleScale) -> None:
-        self.judge, self._scales = judge, (style, subject)
+    def __init__(self, clip: Clip, style: StyleScale, subject: StyleScale) -> None:
+        self.clip, self._scales = clip, (style, subject)
 
     def scores(self, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Style score and subject score of each picture: float [n] each."""
-        seen = self.judge.see(pictures)
+        seen = self.clip.see(pictures)
         style, subject = (scale.scores(seen) for scale in self._scales)
         return style, subject
 
@@ -39,21 +39,21 @@ class Scales:
 @lru_cache(maxsize=1)
 def of_fixtures(device: str) -> Scales:
     """The scales between real pictures, which the hand-ins of a course have in common."""
-    judge = Judge(catalog.JUDGE, device)
+    clip = Clip(catalog.CLIP, device)
 
     def see(name: str, subject: str | None = None) -> Tensor:
         pictures = read_pictures(catalog.dataset(name))
         rows = zip(pictures.images, pictures.rows, strict=True)
-        return judge.see([image for image, row in rows if subject in (None, row["subject"])])
+        return clip.see([image for image, row in rows if subject in (None, row["subject"])])
 
     style = StyleScale(see("pixel/reference"), see("plain/reference"))
-    return Scales(judge, style, StyleScale(see("subject/train"), see("plain/train", "cat")))
+    return Scales(clip, style, StyleScale(see("subject/train"), see("plain/train", "cat")))
 
 
-def of_pictures(judge: Judge, base: Pictures, style: Pictures, subject: Pictures) -> Scales:
-    """Scales between what the base model paints and what it paints with each adapter alone, where no others are known."""
-    plain = judge.see(base)
-    return Scales(judge, StyleScale(judge.see(style), plain), StyleScale(judge.see(subject), plain))
+def of_pictures(clip: Clip, base: Pictures, style: Pictures, subject: Pictures) -> Scales:
+    """Scales between what the base model generates and what it generates with each adapter alone, where no others are known."""
+    plain = clip.see(base)
+    return Scales(clip, StyleScale(clip.see(style), plain), StyleScale(clip.see(subject), plain))
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def measure(
     naming = [i for i, prompt in enumerate(prompts) if catalog.IDENTIFIER in prompt.split()]
     counted = naming if axis == 1 and naming else list(range(len(prompts)))
 
-    def score(painted: Sequence[np.ndarray]) -> float:
-        return float(scales.scores([painted[i] for i in counted])[axis].mean())
+    def score(generated: Sequence[np.ndarray]) -> float:
+        return float(scales.scores([generated[i] for i in counted])[axis].mean())
 
     low, high = map(score, anchors)
     gap = high - low

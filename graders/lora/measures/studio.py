@@ -20,10 +20,10 @@ from graders.lora.measures.adaptation import Adaptation, Memorisation, Recogniti
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.adapters import Adapter
 from graders.lora.measures.blocks import Blocks
+from graders.lora.measures.clip import Clip
 from graders.lora.measures.denoising import TimestepProfile
-from graders.lora.measures.judge import Judge
+from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.layers import Kind, cross_attention_projections
-from graders.lora.measures.painting import Painter
 from graders.lora.measures.pictures import read_pictures
 from graders.lora.measures.statistics import Interval
 from graders.lora.measures.style import StyleShift, mean_similarity
@@ -33,13 +33,13 @@ from graders.lora.profile import Profile, precision_of
 
 
 @lru_cache(maxsize=1)
-def _bench(model: str, judge: str, device: str, precision: str, style: str, plain: str | None) -> Adaptation:
-    """Base model, judge and held-out pictures, which the hand-ins of a course have in common."""
-    return Adaptation(model, judge, Path(style), Path(plain) if plain else None, device, precision)
+def _bench(model: str, clip: str, device: str, precision: str, style: str, plain: str | None) -> Adaptation:
+    """Base model, CLIP model and held-out pictures, which the hand-ins of a course have in common."""
+    return Adaptation(model, clip, Path(style), Path(plain) if plain else None, device, precision)
 
 
 @lru_cache(maxsize=1)
-def _own_adapters(painter: Painter, profile: Profile) -> dict[str, tuple[Adapter, copies.Fingerprint | None]]:
+def _own_adapters(base_model: BaseModel, profile: Profile) -> dict[str, tuple[Adapter, copies.Fingerprint | None]]:
     """The adapters that come with the exercises, by name, with their fingerprints where there are some."""
     folders = catalog.adapters()
     if not profile.of_fixtures:
@@ -47,7 +47,7 @@ def _own_adapters(painter: Painter, profile: Profile) -> dict[str, tuple[Adapter
     prints = {name: catalog.fingerprint(name) for name in folders} if profile.of_fixtures else {}
     return {
         name: (
-            read_adapter(folder, painter.unet),
+            read_adapter(folder, base_model.unet),
             copies.Fingerprint.read(prints[name]) if name in prints and prints[name].is_file() else None,
         )
         for name, folder in folders.items()
@@ -76,34 +76,34 @@ class Studio:
         )
 
     @property
-    def painter(self) -> Painter:
+    def base_model(self) -> BaseModel:
         """The base model."""
-        return self._adaptation.painter
+        return self._adaptation.base_model
 
     @property
-    def judge(self) -> Judge:
+    def clip(self) -> Clip:
         """The CLIP model."""
-        return self._adaptation.judge
+        return self._adaptation.clip
 
     @cached_property
     def cross_attention_layers(self) -> list[str]:
         """The names of the base model's cross-attention projections."""
-        return cross_attention_projections(self.painter.unet)
+        return cross_attention_projections(self.base_model.unet)
 
     def spread(self, adapter: Adapter) -> dict[str, list[Any]]:
         """How the adapter's layers are spread over the blocks of the base model."""
-        blocks = Blocks.of(self.painter.unet.config)
+        blocks = Blocks.of(self.base_model.unet.config)
         return blocks.spread(self.cross_attention_layers, adapter.layers, adapter.layers)
 
     def read_adapter(self, rank: int) -> Adapter:
         """The adapter that the hand-in left for a rank, or :class:`AdapterError`."""
-        return read_adapter(self._hand_in.evidence.folder_path(f"rank{rank}"), self.painter.unet)
+        return read_adapter(self._hand_in.evidence.folder_path(f"rank{rank}"), self.base_model.unet)
 
     def copied_from(self, adapter: Adapter) -> str | None:
         """The course's own adapter that this one is a copy of, if it is one and that can be told."""
         with suppress(LeftToPerson):
             bounds = copies.Bounds.of(self.thresholds)
-            for name, (own, fingerprint) in _own_adapters(self.painter, self._hand_in.profile).items():
+            for name, (own, fingerprint) in _own_adapters(self.base_model, self._hand_in.profile).items():
                 if copies.is_copy(own, adapter, bounds, fingerprint):
                     return name
         return None
@@ -138,11 +138,11 @@ class Studio:
 
     @cached_property
     def _reference(self) -> Tensor:
-        return self.judge.see(read_pictures(self._hand_in.parameters["STYLE_REFERENCE"]).images)
+        return self.clip.see(read_pictures(self._hand_in.parameters["STYLE_REFERENCE"]).images)
 
     def similarity_to_reference(self, pictures: list[np.ndarray]) -> float:
-        """Mean cosine similarity of a student's pictures to the style reference, by the judge."""
-        return mean_similarity(self.judge.see(pictures), self._reference)
+        """Mean cosine similarity of a student's pictures to the style reference, by the CLIP model."""
+        return mean_similarity(self.clip.see(pictures), self._reference)
 
     def alpha_trained_with(self, rank: int) -> float | None:
         """The α of the first LoRA configuration of this rank that the run made; a loader's come later."""
@@ -155,7 +155,7 @@ class Studio:
     def counts_base(self, row: Mapping[Any, Any]) -> bool:
         """Whether a row of the hand-in's table counts the base model's parameters as those of an adapter."""
         counted = number(row.get("lora_parameters"))
-        return counted is not None and counted >= self.painter.unet_parameters
+        return counted is not None and counted >= self.base_model.unet_parameters
 
     def explain_data(self, rank: int, adapter: Adapter) -> str | None:
         """The misconception behind an adapter that does not help on pictures of the style, where one can be shown."""

@@ -1,4 +1,4 @@
-"""Style shift: how far an adapter moves the base model's pictures towards a style, as a CLIP judge sees it."""
+"""Style shift: how far an adapter moves the base model's pictures towards a style, as a CLIP model sees it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StyleScale:
     """A scale between a plain look and a style: unit-length picture embeddings [m, d] of each.
 
     The score of a picture is its mean cosine similarity to the pictures of the style less that to plain pictures
-    of the same captions: what the pictures show cancels out, how they are painted remains.
+    of the same captions: what the pictures show cancels out, how they are generated remains.
     """
 
     style: Tensor

@@ -62,7 +62,7 @@ def load(profile: Profile = STANDARD) -> Thresholds | None:
 
 
 def picture(profile: Profile = STANDARD) -> float | None:
-    """The mean difference, in levels of 255, up to which two pictures are the same one, painted in two ways."""
+    """The mean difference, in levels of 255, up to which two pictures are the same one, generated in two ways."""
     return _values(profile).get("picture")
 
 
@@ -90,7 +90,7 @@ def ensure_decides(profile: Profile, exercises: Collection[str]) -> None:
 def known(value: _Value | None, hand_in: HandIn) -> _Value:
     """The thresholds of the hand-in's profile, for a verdict; :class:`graders.harness.rubric.LeftToPerson` if there are none.
 
-    They count for nothing but the model, the judge and the precision that they were derived with.
+    They count for nothing but the model, the CLIP model and the precision that they were derived with.
     """
     if value is None or not _as_calibrated(hand_in):
         raise LeftToPerson(UNKNOWN)

@@ -85,7 +85,7 @@ def test_same_seed(students: Class) -> None:
 
 
 def test_pictures(students: Class) -> None:
-    """Pictures that are equal though they were painted with different seeds are found; one level of difference is enough."""
+    """Pictures that are equal though they were generated with different seeds are found; one level of difference is enough."""
     students.add("ada", 1000, "style-rank4-1", "a", shade=7)
     students.add("bob", 1001, "style-rank4-2", "b", shade=7)
     students.add("carl", 1002, "style-rank16-1", "c", shade=8)

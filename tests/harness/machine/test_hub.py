@@ -25,9 +25,9 @@ Served = tuple[dict[str, str], set[str]]
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    """A Hub with a model, a judge and a data set, each beside files that nobody needs."""
+    """A Hub with a model, a CLIP model and a data set, each beside files that nobody needs."""
     repositories = {}
-    for name, source in {"people/tiny": catalog.TINY_SD, "people/clip": catalog.JUDGE}.items():
+    for name, source in {"people/tiny": catalog.TINY_SD, "people/clip": catalog.CLIP}.items():
         repositories[name] = shutil.copytree(source, tmp_path / "served" / name)
         (repositories[name] / "everything.ckpt").write_bytes(bytes(1 << 20))
     pictures = repositories["datasets/people/pictures"] = tmp_path / "served" / "pictures"

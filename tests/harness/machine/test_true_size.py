@@ -8,8 +8,8 @@ import torch
 
 from graders.harness.result import load
 from graders.lora import catalog
-from graders.lora.measures.judge import Judge
-from graders.lora.measures.painting import Painter
+from graders.lora.measures.clip import Clip
+from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.pictures import read_pictures
 from tests.harness.machine import true_size
 from tests.harness.machine.hub import into_cache
@@ -56,20 +56,20 @@ def test_full_marks(grade, home, tmp_path, exercise, points):
 
 
 @pytest.mark.campaign
-def test_painter(home):
-    """The graders paint with it in half precision, a few pictures at a time, at the size that its U-Net was trained on."""
-    painter = Painter(snapshot(home, MODEL), "cpu", "bfloat16")
-    assert {str(p.dtype) for p in painter.unet.parameters()} == {"torch.bfloat16"}
-    assert (painter.side, painter.batch, painter.pipeline.vae.use_slicing) == (512, 4, True)
+def test_base_model(home):
+    """The graders generate with it in half precision, a few pictures at a time, at the size that its U-Net was trained on."""
+    base_model = BaseModel(snapshot(home, MODEL), "cpu", "bfloat16")
+    assert {str(p.dtype) for p in base_model.unet.parameters()} == {"torch.bfloat16"}
+    assert (base_model.side, base_model.batch, base_model.pipeline.vae.use_slicing) == (512, 4, True)
 
 
 def test_half_precision():
     """In half precision pictures come out, and latents; with the small model, for some CPUs take minutes for the large one."""
-    painter = Painter(catalog.TINY_SD, "cpu", "bfloat16")
-    pictures = painter.paint(["a red boat"], [1], steps=1, guidance=1.0)
+    base_model = BaseModel(catalog.TINY_SD, "cpu", "bfloat16")
+    pictures = base_model.generate(["a red boat"], [1], steps=1, guidance=1.0)
     assert (pictures.shape, pictures.dtype) == ((1, 64, 64, 3), np.uint8)
     assert pictures.std() > 0
-    latents = painter.encode(read_pictures(catalog.dataset("watercolor/reference")).images[:1])
+    latents = base_model.encode(read_pictures(catalog.dataset("watercolor/reference")).images[:1])
     assert latents.shape[0] == 1
     assert latents.dtype == torch.float32
     assert latents.isfinite().all()
@@ -79,9 +79,9 @@ def test_half_precision():
 @pytest.mark.parametrize("name", true_size.JUDGES)
 def test_judge(home, name):
     """Both judges see pictures and read captions, as embeddings of the size of each."""
-    judge = Judge(snapshot(home, name), "cpu")
+    clip = Clip(snapshot(home, name), "cpu")
     style = read_pictures(catalog.dataset("watercolor/reference"))
-    seen, read = judge.see(style.images[:2]), judge.read(style.captions[:3])
+    seen, read = clip.see(style.images[:2]), clip.read(style.captions[:3])
     width = true_size.JUDGES[name]["projection_dim"]
     assert (seen.shape, read.shape) == ((2, width), (3, width))
     assert (seen.norm(dim=1) - 1).abs().max() < 1e-5

@@ -186,11 +186,11 @@ with torch.device("meta"): empty = [{one}, {one}]
 
 
 def test_noises_of_pictures(run_cells):
-    """From which noise a pipeline painted a picture is known; not of one that came from several, or from elsewhere.
+    """From which noise a pipeline generated a picture is known; not of one that came from several, or from elsewhere.
 
-    It makes no difference that one cell imports the pipeline and paints with it.
+    It makes no difference that one cell imports the pipeline and generates with it.
     """
-    paint = """
+    generate = """
 import torch
 from PIL import Image
 pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None)
@@ -202,7 +202,7 @@ pipe.image_processor.postprocess = lambda *given, **options: [Image.new("RGB", (
 images += [paint(0, 1.0), paint(1, 1.0)]
 """
     evidence = run_cells(
-        "from diffusers import StableDiffusionPipeline" + paint, hand_in={"images": "pictures"},
+        "from diffusers import StableDiffusionPipeline" + generate, hand_in={"images": "pictures"},
         parameters={"MODEL": str(catalog.TINY_SD)}, readable=[catalog.TINY_SD],
     )  # fmt: skip
     first, stronger, other, red, *black = map(evidence.noise_of, evidence.pictures("images"))
@@ -417,7 +417,7 @@ def test_clean_environment(run_cells, monkeypatch):
 
 def test_offered_functions(run_cells):
     """What the package offers to notebooks works wherever they run."""
-    folders = {"JUDGE": str(catalog.JUDGE), "REFERENCE": str(catalog.dataset("watercolor/held-out"))}
+    folders = {"JUDGE": str(catalog.CLIP), "REFERENCE": str(catalog.dataset("watercolor/held-out"))}
     evidence = run_cells(
         "from graders import style_similarity\nimport numpy as np\n"
         "x = style_similarity([np.zeros((64, 64, 3))], REFERENCE, JUDGE, 'cpu')",

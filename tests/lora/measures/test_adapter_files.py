@@ -128,7 +128,7 @@ def prefixed(state: State) -> State:
     ids=["diffusers names", "PEFT names", "every kind"],
 )
 def test_save_lora_weights(tmp_path: Path, targets: Any, convert: Callable[[State], State]) -> None:
-    """A file of save_lora_weights paints as diffusers loads it, convolutions included."""
+    """A file of save_lora_weights generates as diffusers loads it, convolutions included."""
     state = convert(lora_state(target_modules=targets))
     StableDiffusionPipeline.save_lora_weights(tmp_path, unet_lora_layers=state)
     adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
@@ -186,7 +186,7 @@ def test_metadata_without_alpha_means_the_default_of_peft(tmp_path: Path) -> Non
 
 
 def test_save_lora_adapter(tmp_path: Path) -> None:
-    """A file of unet.save_lora_adapter, whose names have no prefix, paints as load_lora_adapter loads it."""
+    """A file of unet.save_lora_adapter, whose names have no prefix, generates as load_lora_adapter loads it."""
     trained(lora_alpha=8).save_lora_adapter(tmp_path)
     unet = make_unet()
     unet.load_lora_adapter(str(tmp_path), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE)
@@ -209,7 +209,7 @@ def test_names_of_old_diffusers(tmp_path: Path) -> None:
 
 
 def test_peft_folder(tmp_path: Path) -> None:
-    """A folder of PEFT's save_pretrained paints as PEFT loads it, given as a folder or as the file in it."""
+    """A folder of PEFT's save_pretrained generates as PEFT loads it, given as a folder or as the file in it."""
     config = LoraConfig(r=4, lora_alpha=8, target_modules=EVERY_KIND, alpha_pattern={"attn1.to_q": 2})
     wrapped = get_peft_model(make_unet(), config)
     randomise(wrapped)
@@ -232,8 +232,8 @@ def test_kohya_names(tmp_path: Path, alpha: float | None) -> None:
 
 
 @pytest.mark.parametrize("targets", [CROSS_ATTENTION, EVERY_KIND], ids=["cross-attention", "every kind"])
-def test_kohya_paints_as_diffusers_loads_it(tmp_path: Path, targets: Any) -> None:
-    """A kohya file paints as load_lora_weights loads it, convolutions included."""
+def test_kohya_generates_as_diffusers_loads_it(tmp_path: Path, targets: Any) -> None:
+    """A kohya file generates as load_lora_weights loads it, convolutions included."""
     save_file(kohya(lora_state(target_modules=targets), 8.0), tmp_path / adapter_files.DIFFUSERS_FILE)
     assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
 

@@ -54,7 +54,7 @@ def test_a_base_after_adapters_shows_the_last_cell():
 
 
 def test_one_wrong_cell_among_right_ones_gets_the_mistake_that_leaves_those_alone():
-    """A subject that shows the style as well was painted after it; had the weights been ignored, all cells would say so."""
+    """A subject that shows the style as well was generated after it; had the weights been ignored, all cells would say so."""
     assert name([(1, 0), (1, 1), *GRID[2:]], (0.0, 1.0)) == "adapters-left-over"
 
 

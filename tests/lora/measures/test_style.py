@@ -20,11 +20,11 @@ HELD_OUT, PLAIN = catalog.dataset("watercolor/held-out"), catalog.dataset("plain
 @pytest.fixture(scope="module")
 def bench() -> Adaptation:
     """With a quarter of the prompts that verdicts rest on."""
-    return Adaptation(catalog.TINY_SD, catalog.JUDGE, HELD_OUT, PLAIN, "cpu", prompts=8)
+    return Adaptation(catalog.TINY_SD, catalog.CLIP, HELD_OUT, PLAIN, "cpu", prompts=8)
 
 
 def shift(bench: Adaptation, name: str) -> StyleShift:
-    return bench.shift(read_adapter(catalog.adapter(name), bench.painter.unet))
+    return bench.shift(read_adapter(catalog.adapter(name), bench.base_model.unet))
 
 
 def test_the_style_adapter_clears_every_null_adapter(bench: Adaptation) -> None:
@@ -38,7 +38,7 @@ def test_the_style_adapter_clears_every_null_adapter(bench: Adaptation) -> None:
 
 def test_an_untrained_adapter_shifts_nothing(bench: Adaptation) -> None:
     """With B = 0 the pictures are those of the base model, to the bit."""
-    adapter = read_adapter(catalog.adapter("null/untrained"), bench.painter.unet)
+    adapter = read_adapter(catalog.adapter("null/untrained"), bench.base_model.unet)
     assert np.array_equal(bench.pictures(adapter), bench.base_pictures)
     assert bench.shift(adapter).fraction.mean == 0
 

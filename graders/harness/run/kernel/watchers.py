@@ -13,7 +13,7 @@ from .encoding import Encoder
 from .pictures import digest, pixels_of
 
 MAX_CONFIGS = 100
-MAX_PAINTINGS = 500
+MAX_GENERATED = 500
 NOISE = 128
 """Numbers that are kept of the noise that a picture starts from."""
 
@@ -88,10 +88,10 @@ def _lora_configs() -> list[Any]:
 
 
 _PIPELINE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
-_painted: list[tuple[str, list[float]]] = []
+_generated: list[tuple[str, list[float]]] = []
 
 
-def watch_paintings() -> None:
+def watch_generation() -> None:
     """From now on, note which noise each picture of a pipeline starts from, if the pipeline is imported.
 
     Kept are the SHA-256 of the picture's pixels and the first numbers of its noise.
@@ -100,7 +100,7 @@ def watch_paintings() -> None:
     if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
         return
     pipeline_class: Any = wanted
-    draw, paint = pipeline_class.prepare_latents, pipeline_class.__call__
+    draw, generate = pipeline_class.prepare_latents, pipeline_class.__call__
     noises: list[Any] = []
 
     @functools.wraps(draw)
@@ -110,14 +110,14 @@ def watch_paintings() -> None:
             noises[:] = [noise.detach().flatten()[:NOISE].float().cpu().tolist() for noise in drawn]
         return drawn
 
-    @functools.wraps(paint)
+    @functools.wraps(generate)
     def note_pictures(*arguments: Any, **options: Any) -> Any:
         noises.clear()
-        output = paint(*arguments, **options)
+        output = generate(*arguments, **options)
         with contextlib.suppress(Exception):  # of what is no picture nothing is noted
             for picture, noise in zip(output[0], noises, strict=True):
-                if len(_painted) < MAX_PAINTINGS:
-                    _painted.append((digest(*pixels_of(picture)), [round(number, 3) for number in noise]))
+                if len(_generated) < MAX_GENERATED:
+                    _generated.append((digest(*pixels_of(picture)), [round(number, 3) for number in noise]))
         return output
 
     pipeline_class.prepare_latents, pipeline_class.__call__ = note_noise, note_pictures
@@ -145,20 +145,20 @@ def watch_training() -> None:
 
 def seen() -> dict[str, Any]:
     """What was noted until now."""
-    return {"lora_configs": _lora_configs(), "paintings": _painted, "backward_passes": _passes}
+    return {"lora_configs": _lora_configs(), "paintings": _generated, "backward_passes": _passes}
 
 
 def watch() -> None:
     """Note from here on what is gone when the notebook has run, of the libraries that were imported so far."""
     watch_lora_configs()
-    watch_paintings()
+    watch_generation()
     watch_training()
 
 
 class Imports:
     """Finds nothing itself, but has :func:`watch` called as soon as a module that is watched has been imported.
 
-    A cell may import a pipeline and paint with it at once.
+    A cell may import a pipeline and generate with it at once.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:

@@ -1,4 +1,4 @@
-"""Pictures that the trusted process paints itself: the base model, with or without adapters."""
+"""Pictures that the trusted process generates itself: the base model, with or without adapters."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from PIL import Image
 from torch import Tensor
 
 from graders.lora.measures.adapters import Adapter, merged
-from graders.lora.measures.judge import pick_device
+from graders.lora.measures.clip import pick_device
 
 BATCH = 32
-"""Pictures painted at once; more is not faster on two cores and takes more memory."""
+"""Pictures generated at once; more is not faster on two cores and takes more memory."""
 LARGE = 256
 """From so many pixels on, a picture's side is that of a model of true size. Of its pictures only :data:`LARGE_BATCH` are
-painted at once, and decoded one by one, so that a GPU of 16 GB has room for them."""
+generated at once, and decoded one by one, so that a GPU of 16 GB has room for them."""
 LARGE_BATCH = 4
 
 
-class Painter:
-    """A base model that paints prompts from fixed seeds.
+class BaseModel:
+    """A base model that generates prompts from fixed seeds.
 
     ``model`` is a folder in the layout of `StableDiffusionPipeline`, or a Hub id; ``precision`` the name of the type of
     numbers that it computes in, such as "float16".
@@ -66,7 +66,7 @@ class Painter:
 
     @torch.no_grad()
     def read(self, captions: Sequence[str]) -> Tensor:
-        """The text encoder's last hidden states: [n, tokens, width] on the painter's device."""
+        """The text encoder's last hidden states: [n, tokens, width] on the model's device."""
         tokens = self.pipeline.tokenizer(list(captions), padding="max_length", truncation=True, return_tensors="pt")
         return self.pipeline.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
 
@@ -77,7 +77,7 @@ class Painter:
         return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))[draw]
 
     @torch.no_grad()
-    def paint(
+    def generate(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
@@ -105,6 +105,6 @@ class Painter:
                     guidance_scale=guidance,
                     output_type="np",
                 )
-                # An adapter of numbers that are not finite paints such pictures
+                # An adapter of numbers that are not finite generates such pictures
                 pictures.append((np.nan_to_num(output.images) * 255).round().astype(np.uint8))
         return np.concatenate(pictures)

@@ -1,4 +1,4 @@
-"""The judge: a CLIP model that looks at pictures and reads captions."""
+"""A CLIP model, which embeds pictures and captions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _bounded(image: Image.Image) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-class Judge:
+class Clip:
     """Unit-length embeddings of pictures and texts; their dot products are cosine similarities.
 
     ``model`` is a folder with a `CLIPModel` and its processor, or a Hub id.
