@@ -163,7 +163,7 @@ PAINTINGS = [
 ]
 
 
-@pytest.mark.parametrize("paintings", PAINTINGS, ids=range(len(PAINTINGS)))
+@pytest.mark.parametrize("generated", PAINTINGS, ids=range(len(PAINTINGS)))
 def test_generated(folder: Folder, generated: Any) -> None:
     """A record of paintings that says something impossible is as if it were not there."""
     folder.leave("session.json", json.dumps({"paintings": generated, "lora_configs": generated}).encode())

@@ -69,7 +69,7 @@ keep()
         + """
 import sys
 wanted = {"thresholds.json", "manifest.json", "id_ed25519", "classmate", "reference_solutions", "ex1.py", "ex3.py",
-          "lora_counts.py", "grading.py", "secret", "shadow", "result.json", "graded", "judge"}
+          "lora_counts.py", "grade.py", "checking.py", "secret", "shadow", "result.json", "graded", "judge"}
 for folder, folders, files in os.walk("/"):
     if folder == "/": folders[:] = [name for name in folders if name != "proc"]
     if folder.startswith(("/usr/", sys.prefix + "/lib", sys.base_prefix + "/")): folders.clear()

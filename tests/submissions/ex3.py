@@ -1,4 +1,7 @@
-"""Hand-ins for exercise 3: wrong in different ways, and right in others."""
+"""Hand-ins for exercise 3: wrong in different ways, and right in others.
+
+As long as there are hand-ins, an entry each.
+"""
 
 from graders.harness.zoo import Submission, append, replace, rewrite, strip_solutions
 
