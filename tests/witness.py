@@ -1,11 +1,12 @@
 """A witness of everything that people and other programs see, for changes that must not change any of it.
 
     python -m tests.witness record PLACE      runs notebooks: the zoo, the reference solutions, a course of 40
-    python -m tests.witness write PLACE TO    checks those runs again, and writes all that is made of them
+    python -m tests.witness rescore PLACE     checks those runs again
+    python -m tests.witness write PLACE TO    writes all that is made of them
 
-`record` takes an hour and a half on two cores and goes on where it stopped; `write` takes half an hour. Run `write` before
-the change and after it, from the same PLACE, and compare the two folders with `diff -r`. What a run took is in its record, so
-that times and memory are the same in both; the one date that is written is left out.
+`record` takes an hour and a half on two cores and goes on where it stopped. Record and write before the change, score again and
+write after it, and compare the two folders with `diff -r`. What a run took is in its record, so that times and memory are the
+same in both; the one date that is written is left out.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from graders.harness import grade as grading
 from graders.harness.cli.main import main as grade
-from graders.harness.grade import module_of, rescore
+from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Record, Status, Student
 from graders.harness.report import exhibits, terminal
 from graders.harness.report.html import student_page
 from graders.harness.report.markdown import student_markdown
+from graders.harness.result import load
 from tests.harness.course import benchmark
 
 CHECKOUT = Path(__file__).parents[1]
@@ -58,25 +61,44 @@ def record(place: Path) -> None:
         _run(place, "batch", archive, "-o", place / "course" / layout.__name__, *RULES)
 
 
-def write(place: Path, to: Path) -> int:
-    """Write all that is made of the recorded runs; how many files that is."""
-    graded = sorted(path.parent for path in (*place.glob("zoo/*/*/graded/run"), *place.glob(".grade/reference/*/run")))
+def rescore(place: Path) -> None:
+    """Check everything that was recorded with the graders of now."""
     with ProcessPoolExecutor(2, get_context("spawn")) as workers:
-        for _ in workers.map(_hand_in, graded, [to / folder.relative_to(place) for folder in graded]):
+        for _ in workers.map(_rescore, _graded(place)):
             print(".", end="", flush=True)
     for layout in benchmark.LAYOUTS:
+        _run(place, "rescore", place / "course" / layout.__name__)
+
+
+def write(place: Path, to: Path) -> int:
+    """Write all that is made of the recorded runs; how many files that is."""
+    for folder in _graded(place):
+        _hand_in(folder, to / folder.relative_to(place))
+    for layout in benchmark.LAYOUTS:
         results = place / "course" / layout.__name__
-        _run(place, "rescore", results)
         _run(place, "report", results)
         _published(results, to / "course" / layout.__name__)
     _helps(to / "help")
     return sum(path.is_file() for path in to.rglob("*"))
 
 
+def _graded(place: Path) -> list[Path]:
+    """The folders that grading left of the zoo and of the reference solutions."""
+    return sorted(path.parent for path in (*place.glob("zoo/*/*/graded/run"), *place.glob(".grade/reference/*/run")))
+
+
+def _exercise(graded: Path) -> str:
+    return next(part[:3] for part in graded.parts[::-1] if re.match(r"ex\d", part))
+
+
+def _rescore(graded: Path) -> None:
+    grading.rescore(_exercise(graded), graded)
+
+
 def _hand_in(graded: Path, to: Path) -> None:
     """A hand-in's result, and what its student would be shown."""
-    name = next(part[:3] for part in graded.parts[::-1] if re.match(r"ex\d", part))
-    result = rescore(name, graded)
+    name = _exercise(graded)
+    result = load(graded / "result.json")
     to.mkdir(parents=True)
     shutil.copy(graded / "result.json", to)
     shown = Grade(name, Status.GRADED, result.max_score + result.undecided, 0.0, result, folder=graded)
@@ -121,9 +143,12 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["record"] and len(sys.argv) == 3:
-        record(Path(sys.argv[2]).resolve())
-    elif sys.argv[1:2] == ["write"] and len(sys.argv) == 4:
-        print(f"\n{write(Path(sys.argv[2]).resolve(), Path(sys.argv[3]).resolve())} files")
-    else:
-        raise SystemExit(__doc__)
+    match sys.argv[1:]:
+        case ["record", place]:
+            record(Path(place).resolve())
+        case ["rescore", place]:
+            rescore(Path(place).resolve())
+        case ["write", place, to]:
+            print(f"{write(Path(place).resolve(), Path(to).resolve())} files")
+        case _:
+            raise SystemExit(__doc__)
