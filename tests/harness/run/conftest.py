@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +6,6 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from graders.harness.run.bubblewrap import Bubblewrap
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.run import run
 from graders.harness.run.sandbox import Isolation, NoIsolation
@@ -24,14 +22,6 @@ def write_notebook(folder: Path, cells: list[str], answers: tuple[str, ...] = ()
     path = folder / "ex1.ipynb"
     nbformat.write(notebook, path)
     return path
-
-
-@pytest.fixture(scope="session")
-def bubblewrap() -> Bubblewrap:
-    """The sandbox; the test is skipped where there is none to be had."""
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    return Bubblewrap()
 
 
 @pytest.fixture
