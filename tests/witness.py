@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import click
+import torch
 from rich.console import Console
 
 from graders.harness import grade as grading
@@ -92,6 +93,8 @@ def _exercise(graded: Path) -> str:
 
 
 def _rescore(graded: Path) -> None:
+    # As many threads as it was checked with before: sums come out other ones in other orders
+    torch.set_num_threads(1 if "zoo" in graded.parts else len(grading.cores()))
     grading.rescore(_exercise(graded), graded)
 
 
