@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,7 @@ from graders.harness import PACKAGE
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.machine.finding import Finding
-from graders.harness.run.sandbox import WRITABLE, Isolation, Limits
+from graders.harness.run.sandbox import WRITABLE, Isolation, Limits, Program, output_of
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """Exit statuses of a program, or of the sandbox around it, that was killed for what it tried."""
@@ -116,11 +117,11 @@ def _try(isolation: Isolation, promise: Promise, facts: dict[str, Any]) -> str |
         argv = [sys.executable, "-m", "graders.harness.machine.probe", *promise.attempts]
         program = isolation.start(argv, folder, LIMITS, {})
         try:
-            said = program.process.communicate(timeout=PATIENCE)[0].decode("utf-8", "replace")
-        except subprocess.TimeoutExpired:
-            return "the attempt came to no end"
+            ended, said = _output(program)
         finally:
             program.end()
+    if not ended:
+        return "the attempt came to no end"
     if program.process.returncode in _KILLED:
         return None
     try:
@@ -128,6 +129,20 @@ def _try(isolation: Isolation, promise: Promise, facts: dict[str, Any]) -> str |
     except (ValueError, IndexError):
         return f"the attempt failed ({one_line(said[-300:], 200)})"
     return next((str(tried[name]) for name in promise.attempts if tried[name] is not None), None)
+
+
+def _output(program: Program) -> tuple[bool, str]:
+    """Whether a program has ended within :data:`PATIENCE`, and what it has printed."""
+    said: list[bytes] = []
+    reading = threading.Thread(target=lambda: said.append(output_of(program).read()), daemon=True)
+    reading.start()
+    end = time.monotonic() + PATIENCE
+    while program.process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    if program.process.poll() is None:
+        return False, ""
+    reading.join(PATIENCE)
+    return True, b"".join(said).decode("utf-8", "replace")
 
 
 @contextmanager

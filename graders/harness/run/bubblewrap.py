@@ -23,6 +23,7 @@ from graders.harness.run import packages as installed
 from graders.harness.run.gather import WayOut, gather
 from graders.harness.run.launch import FOLDERS
 from graders.harness.run.memory import MemoryWatch, watch_gpu
+from graders.harness.run.nesting import OUTER_PROC
 from graders.harness.run.sandbox import (
     IsolationError,
     Limits,
@@ -33,7 +34,8 @@ from graders.harness.run.sandbox import (
     output_of,
     used,
 )
-from graders.harness.run.seccomp import system_call_filter
+from graders.harness.run.seccomp import filter_within, system_call_filter
+from graders.harness.run.warm_sandbox import Forked, Warm, cold_because, ensure_ready, request_for, warm_of
 
 INSIDE = Path("/grade")
 """What the program sees of the run folder."""
@@ -65,13 +67,14 @@ _MASKED = (
 class Bubblewrap:
     """Namespaces of its own for files, processes, network, users and the rest; limits by control group, if there is one.
 
-    ``control_groups`` False is for trying out what holds without them.
+    With ``warm``, programs are forked from a process that has imported everything, where there can be one. ``control_groups``
+    False is for trying out what holds without them.
     """
 
     name = "bubblewrap"
 
-    def __init__(self, *, control_groups: bool = True) -> None:
-        self.control_groups = control_groups
+    def __init__(self, *, control_groups: bool = True, warm: bool = False) -> None:
+        self.control_groups, self.warm = control_groups, warm
 
     def start(
         self,
@@ -80,6 +83,8 @@ class Bubblewrap:
         limits: Limits,
         environment: Mapping[str, str],
         readable: Sequence[Path] = (),
+        *,
+        fresh: bool = False,
     ) -> Program:
         """Start the program; what it writes is in memory and comes to the run folder when it ends."""
         bwrap = shutil.which("bwrap")
@@ -89,11 +94,62 @@ class Bubblewrap:
         if self.control_groups:
             with contextlib.suppress(cgroup.NoControlGroup):
                 group = cgroup.create(limits.memory, limits.processes)
+        _ensure_apart(run_folder)
+        if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(bwrap):
+            with contextlib.suppress(IsolationError):
+                return _forked(bwrap, argv[2:], run_folder, limits, environment, readable, group)
         return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group)
 
 
 _ENTER = ("/bin/sh", "-c", 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"', "sh")
 """Enters the control groups that are named before a double dash and becomes the command after it."""
+
+
+def _forked(
+    bwrap: str,
+    argv: Sequence[str],
+    run_folder: Path,
+    limits: Limits,
+    environment: Mapping[str, str],
+    readable: Sequence[Path],
+    group: cgroup.ControlGroup | None,
+) -> Forked:
+    """A run that is forked from a warm process, which is started unless one of its kind is free."""
+    inside = _environment(environment)
+    without = {name: value for name, value in inside.items() if name not in environment}
+    kind = tuple(readable), tuple(sorted(without.items()))
+    warm = warm_of(kind, lambda: _warm(bwrap, without, readable))
+    ensure_ready(warm)
+    with filter_within(counted=group is not None) as filtering:
+        request = request_for(
+            argv,
+            run_folder,
+            limits,
+            {**inside, "PWD": str(INSIDE)},
+            {**_rooms(limits), "/tmp": limits.disk},
+            _within("/tmp", readable),
+            _MASKED,
+            filtering.read(),
+        )
+    return Forked(warm, request, run_folder, limits, group)
+
+
+def _warm(bwrap: str, inside: Mapping[str, str], readable: Sequence[Path]) -> Warm:
+    with system_call_filter(counted=True) as filtering:
+        options = [
+            *_namespaces(nesting=True),
+            *_machine(Limits(), readable, ("--tmpfs", "/dev", *_bare_devices())),
+            *("--proc", OUTER_PROC, "--dir", str(INSIDE)),
+            *_read_only(),
+            *(word for name, value in inside.items() for word in ("--setenv", name, value)),
+            *("--seccomp", str(filtering.fileno()), "--chdir", str(INSIDE)),
+        ]
+        with _written(os.fsencode("\0".join(options))) as given:
+            program = [sys.executable, "-m", "graders.harness.run.warm"]
+            command = [bwrap, "--args", str(given.fileno()), "--", *program]
+            warm = Warm(command, [filtering.fileno(), given.fileno()])
+            ensure_ready(warm)  # by then bubblewrap has read both files
+            return warm
 
 
 class _Sandboxed:
@@ -113,10 +169,12 @@ class _Sandboxed:
         told, tell = os.pipe()
         filtered = system_call_filter(counted=group is not None)
         with theirs, open(told, encoding="utf-8") as telling, open(tell, "w") as telling_end, filtered as filtering:
-            inside = {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(OURS), **_ABOUT, **environment}
+            inside = _environment(environment)
             options = [
                 *_namespaces(),
-                *_files(run_folder, limits, readable),
+                *_machine(limits, readable),
+                *_room(run_folder, limits),
+                *_read_only(),
                 *(word for name, value in inside.items() for word in ("--setenv", name, value)),
                 *("--seccomp", str(filtering.fileno()), "--info-fd", str(tell), "--chdir", str(INSIDE)),
             ]
@@ -175,44 +233,87 @@ def _open_process(told: str) -> int | None:
     return None
 
 
-def _namespaces() -> list[str]:
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    return {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(OURS), **_ABOUT, **more}
+
+
+def _namespaces(*, nesting: bool = False) -> list[str]:
+    """Namespaces of its own; ``nesting`` if others are to be made within them."""
     return [
-        *("--unshare-all", "--unshare-user", "--disable-userns", "--new-session", "--die-with-parent"),
+        *("--unshare-all", "--unshare-user", "--new-session", "--die-with-parent"),
+        *(() if nesting else ("--disable-userns",)),
         *("--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "grade", "--clearenv"),
     ]
 
 
-def _files(run_folder: Path, limits: Limits, readable: Sequence[Path]) -> list[str]:
-    """What is to be seen of the machine's files, and where there is room to write."""
-    home = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE
-    hidden = [home] if any(home.is_relative_to(path) for path in _libraries()) else []
-    if any(run_folder.is_relative_to(path) for path in _libraries()) and not run_folder.is_relative_to(home):
+def _ensure_apart(run_folder: Path) -> None:
+    """:class:`IsolationError` if other hand-ins would be seen."""
+    if any(run_folder.is_relative_to(path) for path in _libraries()) and not run_folder.is_relative_to(_home()):
         raise IsolationError(
             f"{run_folder} lies in a folder that notebooks may read.", "Keep hand-ins and results in another place."
         )
+
+
+def _home() -> Path:
+    return PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE
+
+
+def _hidden() -> list[Path]:
+    """Folders with libraries of which nothing is to be seen but what is named."""
+    return [path for path in (_home(), *installed.seen()[0]) if any(path.is_relative_to(one) for one in _libraries())]
+
+
+def _seen(limits: Limits, readable: Sequence[Path]) -> list[tuple[Path, list[str]]]:
+    """What is to be seen at which path of the machine's files, with the words for bubblewrap."""
+    hidden, (_, packages) = _hidden(), installed.seen()
     seen = [(path, ["--ro-bind-try", str(path), str(path)]) for path in (*_libraries(), *map(Path, _SETTINGS))]
-    folders, packages = installed.seen()
-    hidden += [folder for folder in folders if any(folder.is_relative_to(path) for path in _libraries())]
     seen += [(path, ["--tmpfs", str(path)]) for path in dict.fromkeys(hidden)]
     seen += [(path, ["--ro-bind", str(path), str(path)]) for path in packages if path.parent in hidden]
     seen += [(Path("/tmp"), ["--size", str(limits.disk), "--tmpfs", "/tmp"])]
     seen += [(path, ["--ro-bind", str(path), str(path)]) for path in readable]
+    return sorted(seen, key=lambda item: len(item[0].parts))  # what is inside of another comes after it
+
+
+def _within(folder: str, readable: Sequence[Path]) -> list[Path]:
+    """What is to be seen in a folder, without what is seen because something around it is."""
+    outermost: list[Path] = []
+    for path, _ in _seen(Limits(), readable):
+        within = path.is_relative_to(folder) and path != Path(folder)
+        if within and path.exists() and not any(path.is_relative_to(outer) for outer in outermost):
+            outermost.append(path)
+    return outermost
+
+
+def _machine(limits: Limits, readable: Sequence[Path], devices: Sequence[str] = ("--dev", "/dev")) -> list[str]:
+    """All that is to be seen of the machine's files."""
     words = [word for path in _SYSTEM if os.path.islink(path) for word in ("--symlink", os.readlink(path), path)]
-    words += ["--proc", "/proc", *_masks(), "--dev", "/dev", *_devices()]
-    for _, mounting in sorted(seen, key=lambda item: len(item[0].parts)):  # what is inside of another comes after it
-        words += mounting
+    words += ["--proc", "/proc", *_masks(), *devices, *_devices()]
+    words += [word for _, mounting in _seen(limits, readable) for word in mounting]
     for name in _NEEDED:
         words += ["--ro-bind", str(PACKAGE / name), str(OURS / "graders" / name)]
+    return words
+
+
+def _rooms(limits: Limits) -> dict[str, int]:
+    """The folders that are written to, with the bytes that each has room for."""
     room = {INSIDE / "work": limits.disk, INSIDE / "evidence": EVIDENCE, INSIDE / "home": limits.disk}
-    for place, size in (room | {Path("/dev/shm"): limits.shared_memory}).items():
-        words += ["--size", str(size), "--tmpfs", str(place)]
+    return {str(place): size for place, size in {**room, Path("/dev/shm"): limits.shared_memory}.items()}
+
+
+def _room(run_folder: Path, limits: Limits) -> list[str]:
+    """Where there is room to write, and the files of the run."""
+    words = [word for place, size in _rooms(limits).items() for word in ("--size", str(size), "--tmpfs", place)]
     for folder in FOLDERS:
         for inner in sorted((run_folder / folder).rglob("*")):
             words += ["--dir", str(INSIDE / inner.relative_to(run_folder))]
     for file in sorted(path for path in run_folder.iterdir() if path.is_file()):
         words += ["--ro-bind", str(file), str(INSIDE / file.name)]
+    return words
+
+
+def _read_only() -> list[str]:
     # A process that the machine takes for its superuser's could write to /proc/sys without any capability
-    return words + [word for path in (*map(str, hidden), "/proc", "/dev", "/") for word in ("--remount-ro", path)]
+    return [word for path in (*map(str, _hidden()), "/proc", "/dev", "/") for word in ("--remount-ro", path)]
 
 
 def _libraries() -> list[Path]:
@@ -230,6 +331,16 @@ def _masks() -> Iterator[str]:
             yield from ("--tmpfs", str(path))
         elif path.exists():
             yield from ("--ro-bind", "/dev/null", str(path))
+
+
+def _bare_devices() -> Iterator[str]:
+    """What bubblewrap makes of `/dev`, but for terminals, with which it would mask every view of the processes."""
+    for name in ("null", "zero", "full", "random", "urandom", "tty"):
+        yield from ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        yield from ("--symlink", f"/proc/self/fd/{number}", f"/dev/{name}")
+    yield from ("--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "pts/ptmx", "/dev/ptmx")
+    yield from ("--dir", "/dev/pts", "--dir", "/dev/shm")
 
 
 def _devices() -> Iterator[str]:

@@ -36,7 +36,7 @@ from nbformat.v4 import new_code_cell, new_output
 
 from graders.harness.data import files, values
 from graders.harness.ending import SESSION
-from graders.harness.run import kernel
+from graders.harness.run import kernel, nesting, warm
 from graders.harness.run import notebook as notebooks
 from graders.harness.run.memory import kill_descendants
 
@@ -132,9 +132,10 @@ class Client(NotebookClient):
 class Execution:
     """One notebook, executed once; ``request`` is what :mod:`graders.harness.run.run` writes."""
 
-    def __init__(self, request: dict[str, Any], run_folder: Path) -> None:
-        """Reads and prepares the notebook; nothing runs yet."""
+    def __init__(self, request: dict[str, Any], run_folder: Path, forked: warm.Kernel | None = None) -> None:
+        """Reads and prepares the notebook; nothing runs yet, but for a ``forked`` kernel, if there is one."""
         self.request = request
+        self.forked = forked
         self.folder = run_folder
         self.variables = run_folder / "evidence" / "variables"
         handed_in = notebooks.read(run_folder / "notebook.ipynb")
@@ -156,7 +157,7 @@ class Execution:
         try:
             self.client = Client(
                 self.notebook,
-                km=_manager(sockets),
+                km=_manager(sockets, self.forked),
                 timeout=None,
                 startup_timeout=100,
                 shutdown_kernel="immediate",
@@ -301,6 +302,20 @@ class Execution:
         return seen
 
 
+class _ForkedKernel(AsyncKernelManager):
+    """Its kernel is forked, with all libraries in it, and not started anew."""
+
+    forked: warm.Kernel
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **given: Any) -> None:
+        provisioner: Any = self.provisioner
+        self.forked.launch(kernel_cmd, given.get("env") or dict(os.environ), given.get("cwd") or os.getcwd())
+        provisioner.process, provisioner.pid, provisioner.pgid = self.forked, self.forked.pid, self.forked.pid
+        self._reconcile_connection_info(provisioner.connection_info)
+
+    _launch_kernel = _async_launch_kernel
+
+
 class _OneKernel(KernelSpecManager):
     """Knows one kernel: the Python that runs this, whatever is or is not installed for Jupyter."""
 
@@ -310,8 +325,10 @@ class _OneKernel(KernelSpecManager):
         return KernelSpec(argv=argv, display_name="Python", language="python", interrupt_mode="message")
 
 
-def _manager(sockets: str | None) -> AsyncKernelManager:
-    manager = AsyncKernelManager(kernel_spec_manager=_OneKernel())
+def _manager(sockets: str | None, forked: warm.Kernel | None) -> AsyncKernelManager:
+    manager = (_ForkedKernel if forked else AsyncKernelManager)(kernel_spec_manager=_OneKernel())
+    if isinstance(manager, _ForkedKernel) and forked:
+        manager.forked = forked
     if sockets is not None:
         manager.transport = "ipc"
         manager.connection_file = os.path.join(sockets, "kernel.json")
@@ -339,8 +356,9 @@ def _adopt_orphans() -> None:
 def main(request_path: Path) -> None:
     """Execute the notebook that the request is about."""
     _adopt_orphans()
+    forked = warm.Kernel() if nesting.forked else None
     request = json.loads(request_path.read_text(encoding="utf-8"))
-    execution = Execution(request, request_path.resolve().parent)
+    execution = Execution(request, request_path.resolve().parent, forked)
     try:
         execution.write(asyncio.run(execution.execute()))
     except (StartError, RuntimeError) as error:

@@ -16,14 +16,19 @@ COUNTED = ("home", "/tmp", "/dev/shm")
 """What else holds files in memory."""
 
 
-def main(descriptor: int, processes: int, file_size: int, argv: list[str]) -> None:
-    """Never returns."""
+def hand_out(way_out: socket.socket) -> None:
+    """Send the folders, which have to be in the current one, to the other end of a socket."""
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     # Descriptors on their way are counted for all sandboxes of a user together, against this limit of whoever sends
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    with socket.socket(fileno=descriptor) as way_out:
-        handed = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (*FOLDERS, *COUNTED)]
-        socket.send_fds(way_out, [b"folders"], handed)
+    handed = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (*FOLDERS, *COUNTED)]
+    socket.send_fds(way_out, [b"folders"], handed)
+    for descriptor in handed:
+        os.close(descriptor)
+
+
+def limit(processes: int, file_size: int) -> None:
+    """Limit this process and all that it starts, for good."""
     for kind, most in (
         (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_FSIZE, file_size),
@@ -31,8 +36,15 @@ def main(descriptor: int, processes: int, file_size: int, argv: list[str]) -> No
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (limit, limit))
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def main(descriptor: int, processes: int, file_size: int, argv: list[str]) -> None:
+    """Never returns."""
+    with socket.socket(fileno=descriptor) as way_out:
+        hand_out(way_out)
+    limit(processes, file_size)
     os.closerange(3, 4096)
     os.execv(argv[0], argv)
 

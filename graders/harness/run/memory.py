@@ -49,14 +49,22 @@ class MemoryWatch(_Watch):
 
     Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do, and all
     are when that happens again: those that are too small to matter may be too many. When they and their threads are more
-    than ``processes``, all are killed as well. ``files`` says how many bytes their files hold in memory.
-    ``peak_memory_bytes`` is the most they held at once; memory that they share counts for each.
+    than ``processes``, all are killed as well. ``files`` says how many bytes their files hold in memory, ``inherited`` how many
+    they have in common with a warm process, which do not count. ``peak_memory_bytes`` is the most they held at once; memory that
+    they share counts for each, or a part for each where some is inherited.
     """
 
-    def __init__(self, pid: int, memory: int | None, processes: int, files: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        pid: int,
+        memory: int | None,
+        processes: int,
+        files: Callable[[], int] = lambda: 0,
+        inherited: int = 0,
+    ) -> None:
         self.memory = memory
         self.processes = processes
-        self._files = files
+        self._files, self._inherited = files, inherited
         self.peak_memory_bytes = 0
         self.too_many_processes = False
         self._exceeded = False
@@ -72,9 +80,9 @@ class MemoryWatch(_Watch):
         held, threads = {}, 0
         for process in family:
             with contextlib.suppress(psutil.Error), process.oneshot():
-                held[process] = process.memory_info().rss
+                held[process] = process.memory_full_info().pss if self._inherited else process.memory_info().rss
                 threads += process.num_threads()
-        total = sum(held.values()) + self._files()
+        total = max(0, sum(held.values()) - self._inherited) + self._files()
         self.peak_memory_bytes = max(self.peak_memory_bytes, total)
         if threads > self.processes:
             self.too_many_processes = True

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
-import sysconfig
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-import psutil  # type: ignore[import-untyped]  # publishes no types
-
-from graders.harness import PACKAGE
 from graders.harness.errors import ExplainedError
 from graders.harness.run.cgroup import ControlGroup
-from graders.harness.run.memory import GpuMemoryWatch, MemoryWatch, watch_gpu
+from graders.harness.run.memory import GpuMemoryWatch, MemoryWatch
 
 WRITABLE = ("work", "evidence")
 """The folders of a run folder that the program writes to; everything else in it is only read."""
@@ -28,9 +21,6 @@ PASSED_ON = (
     "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 )  # fmt: skip
 """Variables of this process's environment that the program sees. None holds a secret."""
-
-
-_HUB = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class IsolationError(ExplainedError):
@@ -64,11 +54,27 @@ class Usage:
     too_many_processes: bool
 
 
+class Process(Protocol):
+    """What a :class:`Program` is waited for by: a :class:`subprocess.Popen`, or as much of one."""
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status; None while it runs, or before it was asked for."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """What it prints."""
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+
+
 class Program(Protocol):
     """A program that runs, or has run, with everything it started."""
 
-    process: subprocess.Popen[bytes]
-    """What was launched: its exit status is the program's, and its standard output has both of the program's streams."""
+    @property
+    def process(self) -> Process:
+        """What was launched: its exit status is the program's, and its standard output has both of the program's streams."""
 
     def end(self) -> Usage:
         """End the program and everything it started, and have what it wrote in the run folder.
@@ -91,61 +97,16 @@ class Isolation(Protocol):
         limits: Limits,
         environment: Mapping[str, str],
         readable: Sequence[Path] = (),
+        *,
+        fresh: bool = False,
     ) -> Program:
         """Start the program with ``run_folder``, or what stands for it inside, as its working directory.
 
         Of the run folder it writes to :data:`WRITABLE` only. ``environment`` is added to what :func:`clean_environment`
         gives; home folder and temporary files are private to the run and have short paths. ``readable`` are further
-        files and folders that it reads at their own paths: models and data sets. Raises :class:`IsolationError` or
-        OSError.
+        files and folders that it reads at their own paths: models and data sets. A ``fresh`` program is a process that has
+        imported nothing yet. Raises :class:`IsolationError` or OSError.
         """
-
-
-class NoIsolation:
-    """No sandbox: a process like any other. For one's own notebooks, or on a machine that is itself disposable.
-
-    Memory and processes are watched; files are not limited.
-    """
-
-    name = "none"
-
-    def start(
-        self,
-        argv: Sequence[str],
-        run_folder: Path,
-        limits: Limits,
-        environment: Mapping[str, str],
-        readable: Sequence[Path] = (),
-    ) -> Program:
-        """Start the program with nothing between it and the machine but a clean environment and a session."""
-        return _Unconfined(argv, run_folder, limits, environment)
-
-
-class _Unconfined:
-    def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
-        # Not in the run folder: libraries make file names of whole paths, which then are too long for a file system
-        self.home = tempfile.mkdtemp(prefix="grade-")
-        inside = {**clean_environment(self.home), **_import_path(), **_hub(), "TMPDIR": self.home, **environment}
-        self.process = launch(argv, run_folder, inside)
-        self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
-        self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
-
-    def end(self) -> Usage:
-        """Kill the program's descendants, and whatever else still has this run's home folder in its environment."""
-        for _ in range(3):  # a process may fork between being listed and being killed
-            victims = [victim for victim in psutil.process_iter() if _home(victim) == self.home]
-            if self.process.poll() is None:
-                with contextlib.suppress(psutil.Error):
-                    victims += psutil.Process(self.process.pid).children(recursive=True)
-            for victim in victims:
-                with contextlib.suppress(psutil.Error):
-                    victim.kill()
-            if not victims:
-                break
-        self.process.kill()
-        self.process.wait()
-        shutil.rmtree(self.home, ignore_errors=True)
-        return used(self.watch, self.gpu)
 
 
 def used(counted: ControlGroup | MemoryWatch, gpu: GpuMemoryWatch | None) -> Usage:
@@ -184,23 +145,3 @@ def clean_environment(home: str) -> dict[str, str]:
     """The environment of an untrusted program: :data:`PASSED_ON`, and a home folder."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {**passed, "HOME": home, "PYTHONNOUSERSITE": "1"}
-
-
-def _import_path() -> dict[str, str]:
-    """What lets the program import this package where it is not installed."""
-    home = PACKAGE.resolve().parent
-    return {} if home == Path(sysconfig.get_paths()["purelib"]).resolve() else {"PYTHONPATH": str(home)}
-
-
-def _hub() -> dict[str, str]:
-    """What lets the program find the models that its user has from the Hugging Face Hub, instead of loading them again."""
-    from huggingface_hub import constants  # when called: only who runs a notebook needs it
-
-    return {name: os.environ[name] for name in _HUB if name in os.environ} | {"HF_HUB_CACHE": constants.HF_HUB_CACHE}
-
-
-def _home(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get("HOME")
-    except (psutil.Error, OSError):
-        return None

@@ -67,6 +67,36 @@ def system_call_filter(*, counted: bool) -> Iterator[IO[bytes]]:
         yield file
 
 
+_NAMESPACES = (
+    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "mount_setattr", "fsopen",
+    "fsconfig", "fsmount", "fspick",
+)  # fmt: skip
+_NEW = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+"""The flags of clone(2), and of unshare(2), that make namespaces."""
+
+
+@contextlib.contextmanager
+def filter_within(*, counted: bool) -> Iterator[IO[bytes]]:
+    """The filter for a sandbox within the sandbox, after its own namespaces were made, as :func:`system_call_filter` gives one.
+
+    No others can be made within it, and so no privileges be gained. Where clone(2) is refused what it asks for, clone3(2),
+    into whose arguments no filter sees, is not there.
+    """
+    import pyseccomp
+
+    filtering = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    for name in _NAMESPACES:
+        filtering.add_rule(pyseccomp.ERRNO(errno.EPERM), name)
+    for flag in _NEW:
+        filtering.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+    for name in ("clone3", *(() if counted else _UNCOUNTED)):
+        filtering.add_rule(pyseccomp.ERRNO(errno.ENOSYS), name)
+    with tempfile.TemporaryFile() as file:
+        filtering.export_bpf(file)
+        file.seek(0)
+        yield file
+
+
 def _sockets(filtering: Any, seccomp: Any) -> None:
     """Streams of IP, everything of Unix, and netlink as far as addresses go.
 

@@ -5,7 +5,8 @@ import pytest
 
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.run import run
-from graders.harness.run.sandbox import Isolation, NoIsolation
+from graders.harness.run.sandbox import Isolation
+from graders.harness.run.unconfined import NoIsolation
 from tests.harness.conftest import write_notebook
 
 Runner = Callable[..., Evidence]

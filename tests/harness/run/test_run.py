@@ -12,7 +12,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from graders.harness.run.evidence import Evidence, Missing, Unreadable
 from graders.harness.run.run import LaunchError, Progress, run
-from graders.harness.run.sandbox import Limits, NoIsolation
+from graders.harness.run.sandbox import Limits
+from graders.harness.run.unconfined import NoIsolation
 from graders.lora import catalog
 
 LIBRARIES = """
@@ -393,8 +394,8 @@ def test_no_kernel(run_cells):
     """When no kernel can be started, that is not the notebook's fault."""
 
     class Broken(NoIsolation):
-        def start(self, argv, *others):
-            return super().start([argv[0], "-c", "print('no module named ipykernel')"], *others)
+        def start(self, argv, *others, fresh=False):
+            return super().start([argv[0], "-c", "print('no module named ipykernel')"], *others, fresh=fresh)
 
     with pytest.raises(LaunchError, match="no module named ipykernel") as error:
         run_cells("x = 1", hand_in={}, isolation=Broken())

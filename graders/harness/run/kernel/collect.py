@@ -244,6 +244,7 @@ _collector: Collector
 def prepare(spec: Mapping[str, str], folder: str) -> None:
     """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path."""
     global _collector
+    watchers.watch()  # what is imported already
     sys.meta_path.insert(0, watchers.Imports())
     _collector = Collector(spec, folder)
 

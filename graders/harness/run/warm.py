@@ -1,0 +1,214 @@
+"""The warm process: ``python -m graders.harness.run.warm SOCKET`` imports what notebooks import, and forks for each run.
+
+It executes nothing of any hand-in's, and cannot be looked into. In the outer sandbox, each run is a child in a sandbox of its
+own (:mod:`graders.harness.run.nesting`); without a sandbox, which is for one's own notebooks, a child like any other. Through
+the socket, whose messages keep their bounds, comes the number of a request with three open files: what is asked for, as JSON;
+where the program's output goes; and a socket for the run's folders. Back goes ``ready``, once, and each program's number with
+its exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from graders.harness.run import nesting
+
+IMPORTED = (
+    "numpy", "PIL.Image", "PIL.PngImagePlugin", "pandas", "torch", "torch.utils.data", "safetensors.torch", "transformers",
+    "accelerate", "peft", "datasets", "tqdm.auto", "nbclient", "ipykernel.kernelapp",
+)  # fmt: skip
+"""What notebooks import, and what runs them."""
+LAZY = {
+    "diffusers": ("AutoencoderKL", "DDPMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel"),
+    "transformers": ("CLIPModel", "CLIPProcessor", "CLIPTextModel", "CLIPTokenizer"),
+    "peft": ("LoraConfig", "get_peft_model_state_dict"),
+    "peft.utils": ("get_peft_model_state_dict",),
+    "diffusers.utils": ("convert_state_dict_to_diffusers",),
+    "datasets": ("load_dataset",),
+}
+"""Of packages that import a part of theirs when it is first asked for."""
+
+
+def import_all() -> None:
+    """Import all of it that is installed."""
+    for name in (*IMPORTED, *LAZY):
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(name)
+            for part in LAZY.get(name, ()):
+                with contextlib.suppress(ImportError, AttributeError):
+                    getattr(module, part)
+
+
+def main(descriptor: int) -> None:
+    """Serve until the other end of the socket is closed."""
+    nesting.end_with_parent()
+    sys.path[:] = [place for place in sys.path if place not in ("", os.getcwd())]
+    import_all()
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    assert cuda is None or not cuda.is_initialized(), "a child could not use the GPU any more"
+    nesting.set_dumpable(False)
+    nesting.adopt_orphans()
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    children: dict[int, bytes] = {}
+    with socket.socket(fileno=descriptor) as control:
+        control.send(b"ready")
+        while True:
+            readable = select.select([control.fileno(), woken], [], [])[0]
+            if woken in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 4096)
+                _bury(children, control)
+            if control.fileno() in readable:
+                number, descriptors, _, _ = socket.recv_fds(control, 100, 3)
+                if not number:
+                    return
+                if not (child := os.fork()):
+                    control.close()
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    os.close(woken)
+                    os.close(wake)
+                    _run(*descriptors)
+                children[child] = number
+                for one in descriptors:
+                    os.close(one)
+
+
+def _bury(children: dict[int, bytes], control: socket.socket) -> None:
+    """Tell what has become of the children that have ended, and let go of those that were adopted."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if not child:
+                return
+            if child in children:
+                control.send(b"%s %d" % (children.pop(child), os.waitstatus_to_exitcode(status)))
+
+
+def _run(request: int, output: int, way_out: int) -> None:
+    """Be the program that is asked for; never returns."""
+    with os.fdopen(request, "rb") as file:
+        asked = json.load(file)
+    with socket.socket(fileno=way_out) as folders:
+        (nesting.enter if "sizes" in asked else nesting.stay)(asked, folders)
+    nesting.become(asked["argv"], asked["environment"], output)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    random.seed()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+    if torch := sys.modules.get("torch"):
+        torch.default_generator.seed()
+        if threads := asked["environment"].get("OMP_NUM_THREADS"):
+            with contextlib.suppress(ValueError):
+                torch.set_num_threads(int(threads.partition(",")[0]))
+    status = 1
+    try:
+        runpy.run_module(asked["argv"][0], run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _leave(status)
+
+
+def _leave(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+class Kernel:
+    """A kernel that was forked from a process with all libraries in it, and waits to be told where it is to be reached.
+
+    It is forked before its parent has a loop of events or a socket, which no fork could share. Like
+    :class:`subprocess.Popen` for those who only wait for it and signal it.
+    """
+
+    stdin = stdout = stderr = None
+
+    def __init__(self) -> None:
+        read, self._tell = os.pipe()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if not self.pid:
+            os.close(self._tell)
+            _be_kernel(read)
+        os.close(read)
+
+    def launch(self, cmd: list[str], environment: dict[str, str], folder: str) -> None:
+        """Let it become the kernel that a command line (``PYTHON -m ipykernel_launcher ARGUMENT...``) asks for."""
+        with os.fdopen(self._tell, "w") as file:
+            json.dump({"argv": cmd[2:], "environment": environment, "folder": folder}, file)
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._ended(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        """Its exit status, once it has ended."""
+        return self._ended(0)
+
+    def _ended(self, options: int) -> int | None:
+        if self.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(self.pid, options)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Signal it, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _be_kernel(told: int) -> None:
+    """Never returns."""
+    status = 1
+    try:
+        os.setsid()
+        with os.fdopen(told) as file:
+            asked: dict[str, Any] = json.load(file)
+        os.environ.clear()
+        os.environ.update(asked["environment"])
+        os.chdir(asked["folder"])
+        nothing = os.open("/dev/null", os.O_RDWR)
+        os.dup2(nothing, 1)
+        sys.argv[:] = asked["argv"]
+        from ipykernel.kernelapp import IPKernelApp
+
+        IPKernelApp.launch_instance(sys.argv[1:])
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _leave(status)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
