@@ -87,7 +87,7 @@ def test_files_in_output_dir_are_graded(tmp_path: Path) -> None:
 def test_what_is_patched_in_the_kernel_changes_nothing(tmp_path: Path) -> None:
     """The checks are made in another process, which imports nothing from the notebook's folder."""
     (tmp_path / "torch.py").write_text("raise SystemExit('not this one')")
-    patch = "import graders.harness.result\ngraders.result.Result.score = property(lambda self: 1000)"
+    patch = "import graders.harness.result\ngraders.harness.result.Result.score = property(lambda self: 1000)"
     parameters = cells_of("ex1", 1)[0].replace("../fixtures", str(catalog.ROOT))
     data = shown(LOAD, parameters, patch, "unet_param_count = 859520964", "%grade ex1", folder=tmp_path)
     assert "✓ `unet_param_count` counts" in data["text/plain"]
