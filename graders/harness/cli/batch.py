@@ -14,8 +14,7 @@ from rich.console import Console
 
 from graders.harness.cli import options
 from graders.lesson import EXERCISES
-from graders.lora.options import named as named_profile
-from graders.lora.options import profile as profile_option
+from graders.lora import options as lesson_options
 
 if TYPE_CHECKING:
     from graders.harness.course.anonymity import Key
@@ -85,7 +84,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @_isolation
 @_jobs
 @options.check_limit()
-@profile_option()
+@lesson_options.profile()
 @click.option(
     "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
 )
@@ -133,7 +132,7 @@ def batch(
     from dataclasses import replace
 
     from graders.harness import grade as grading
-    from graders.harness.cli import batch_progress as feedback
+    from graders.harness.cli import batch_progress
     from graders.harness.course import anonymity
     from graders.harness.course import roster as lists
     from graders.harness.course.batch import deposit
@@ -147,13 +146,13 @@ def batch(
     from graders.lora.profile import STANDARD
 
     console = Console(file=sys.stdout)
-    asked = named_profile(profile).profile() if profile else STANDARD
+    asked = lesson_options.named(profile).profile() if profile else STANDARD
     store = Store(output)
     with _at_work(store, console):
         with console.status("Looking at the hand-ins…"):
             found = discover(hand_ins, exercise)
             known = lists.read(roster) if roster else lists.Roster()
-            feedback.recognised(found, console)
+            batch_progress.recognised(found, console)
             if key:
                 found, known = anonymity.hide(found, known, anonymity.Key(key, output))
             named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
@@ -167,7 +166,7 @@ def batch(
         if within.isolation:
             with console.status("Putting the sandbox to the test…"):
                 insist(within.isolation)
-        feedback.watch(todo, store, crew(within, jobs), console)
+        batch_progress.watch(todo, store, crew(within, jobs), console)
         _publish(store, references, console, _wanted(**gradebook))
 
 
@@ -181,7 +180,7 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
 
     No notebook is executed.
     """
-    from graders.harness.cli import batch_progress as feedback
+    from graders.harness.cli import batch_progress
     from graders.harness.course.store import Store
     from graders.harness.course.workers import crew
     from graders.harness.data.documents import DamagedError
@@ -196,7 +195,7 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
         with suppress(DamagedError):  # which is said of that hand-in, and keeps nobody else from being graded
             thresholds.ensure_decides(beside(stored.graded), (stored.exercise,))
     with _at_work(store, console):
-        feedback.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
+        batch_progress.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
         _publish(store, references, console)
 
 

@@ -90,11 +90,11 @@ class Bubblewrap:
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             raise IsolationError("bubblewrap is not installed.", "Install it: sudo apt-get install bubblewrap")
+        _ensure_apart(run_folder)
         group = None
         if self.control_groups:
             with contextlib.suppress(cgroup.NoControlGroup):
                 group = cgroup.create(limits.memory, limits.processes)
-        _ensure_apart(run_folder)
         if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(bwrap):
             with contextlib.suppress(IsolationError):
                 return _forked(bwrap, argv[2:], run_folder, limits, environment, readable, group)
@@ -114,12 +114,11 @@ def _forked(
     readable: Sequence[Path],
     group: cgroup.ControlGroup | None,
 ) -> Forked:
-    """A run that is forked from a warm process, which is started unless one of its kind is free."""
+    """A run that is forked from a warm process, which is started unless there is one of its kind."""
     inside = _environment(environment)
     without = {name: value for name, value in inside.items() if name not in environment}
     kind = tuple(readable), tuple(sorted(without.items()))
     warm = warm_of(kind, lambda: _warm(bwrap, without, readable))
-    ensure_ready(warm)
     with filter_within(counted=group is not None) as filtering:
         request = request_for(
             argv,

@@ -49,9 +49,9 @@ class MemoryWatch(_Watch):
 
     Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do, and all
     are when that happens again: those that are too small to matter may be too many. When they and their threads are more
-    than ``processes``, all are killed as well. ``files`` says how many bytes their files hold in memory, ``inherited`` how many
-    they have in common with a warm process, which do not count. ``peak_memory_bytes`` is the most they held at once; memory that
-    they share counts for each, or a part for each where some is inherited.
+    than ``processes``, all are killed as well. ``files`` says how many bytes their files hold in memory, those
+    that are ``forked`` from a warm process have much in common with it, of which each counts a part. ``peak_memory_bytes`` is the most they held at
+    once; memory that they share otherwise counts for each.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class MemoryWatch(_Watch):
         memory: int | None,
         processes: int,
         files: Callable[[], int] = lambda: 0,
-        inherited: int = 0,
+        forked: bool = False,
     ) -> None:
         self.memory = memory
         self.processes = processes
-        self._files, self._inherited = files, inherited
+        self._files, self._forked = files, forked
         self.peak_memory_bytes = 0
         self.too_many_processes = False
         self._exceeded = False
@@ -80,9 +80,9 @@ class MemoryWatch(_Watch):
         held, threads = {}, 0
         for process in family:
             with contextlib.suppress(psutil.Error), process.oneshot():
-                held[process] = process.memory_full_info().pss if self._inherited else process.memory_info().rss
+                held[process] = _proportional(process) if self._forked else process.memory_info().rss
                 threads += process.num_threads()
-        total = max(0, sum(held.values()) - self._inherited) + self._files()
+        total = sum(held.values()) + self._files()
         self.peak_memory_bytes = max(self.peak_memory_bytes, total)
         if threads > self.processes:
             self.too_many_processes = True
@@ -90,6 +90,14 @@ class MemoryWatch(_Watch):
         elif self.memory is not None and total > self.memory:
             _kill(family if self._exceeded or not held else [max(held, key=lambda process: held[process])])
             self._exceeded = True
+
+
+def _proportional(process: psutil.Process) -> int:
+    """Bytes that a process holds, of what it shares its part; all of them where that is not to be known."""
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
 
 
 class GpuMemoryWatch(_Watch):

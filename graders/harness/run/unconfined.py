@@ -66,7 +66,7 @@ class _Forked:
         self.home = tempfile.mkdtemp(prefix="grade-")
         inside = _inside(self.home, environment)
         self.process = Child(warm, {"argv": list(argv), "environment": inside, "folder": str(run_folder)})
-        self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes, inherited=warm.memory)
+        self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes, forked=True)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
         self.process.go()
         self.process.way_out.close()

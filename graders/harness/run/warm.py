@@ -19,7 +19,8 @@ import select
 import signal
 import socket
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from graders.harness.run import nesting
 
@@ -113,23 +114,24 @@ def _run(request: int, output: int, way_out: int) -> None:
         if threads := asked["environment"].get("OMP_NUM_THREADS"):
             with contextlib.suppress(ValueError):
                 torch.set_num_threads(int(threads.partition(",")[0]))
+    _leave_with(lambda: runpy.run_module(asked["argv"][0], run_name="__main__", alter_sys=True))
+
+
+def _leave_with(program: Callable[[], object]) -> NoReturn:
+    """End this process as a Python that has run the program would, but tidy up nothing."""
     status = 1
     try:
-        runpy.run_module(asked["argv"][0], run_name="__main__", alter_sys=True)
+        program()
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        _leave(status)
-
-
-def _leave(status: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    os._exit(status)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(status)
 
 
 class Kernel:
@@ -147,7 +149,7 @@ class Kernel:
         self.pid = os.fork()
         if not self.pid:
             os.close(self._tell)
-            _be_kernel(read)
+            _leave_with(lambda: _be_kernel(read))
         os.close(read)
 
     def launch(self, cmd: list[str], environment: dict[str, str], folder: str) -> None:
@@ -186,28 +188,18 @@ class Kernel:
 
 
 def _be_kernel(told: int) -> None:
-    """Never returns."""
-    status = 1
-    try:
-        os.setsid()
-        with os.fdopen(told) as file:
-            asked: dict[str, Any] = json.load(file)
-        os.environ.clear()
-        os.environ.update(asked["environment"])
-        os.chdir(asked["folder"])
-        nothing = os.open("/dev/null", os.O_RDWR)
-        os.dup2(nothing, 1)
-        sys.argv[:] = asked["argv"]
-        from ipykernel.kernelapp import IPKernelApp
+    """Ends this process with the kernel."""
+    os.setsid()
+    with os.fdopen(told) as file:
+        asked: dict[str, Any] = json.load(file)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
+    os.dup2(os.open("/dev/null", os.O_RDWR), 1)
+    sys.argv[:] = asked["argv"]
+    from ipykernel.kernelapp import IPKernelApp
 
-        IPKernelApp.launch_instance(sys.argv[1:])
-        status = 0
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        _leave(status)
+    IPKernelApp.launch_instance(sys.argv[1:])
 
 
 if __name__ == "__main__":

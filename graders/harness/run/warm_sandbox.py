@@ -24,8 +24,6 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # publishes no types
-
 from graders.harness.data.values import one_line
 from graders.harness.run import cgroup
 from graders.harness.run.gather import WayOut, gather
@@ -56,8 +54,6 @@ class Warm:
         self._ready: bool | None = None
         self.served = False
         """Whether a program was started from it."""
-        self.memory = 0
-        """Bytes that it holds, and each of its children with it."""
         started: Queue[subprocess.Popen[bytes] | BaseException] = Queue()
         passed = [*descriptors, theirs.fileno()]
 
@@ -90,10 +86,7 @@ class Warm:
                 with contextlib.suppress(OSError):
                     said = self._control.recv(_READ)
                 self._ready = said == b"ready"
-                if self._ready:
-                    family = [process := psutil.Process(self.process.pid), *process.children(recursive=True)]
-                    self.memory = max(one.memory_info().rss for one in family)
-                else:
+                if not self._ready:
                     self.close()
         return self._ready
 
@@ -201,7 +194,9 @@ class Forked:
             self.process.way_out.close()
             raise IsolationError(f"No child of a warm process can be confined ({error}).", "") from None
         self.way_out = WayOut(self.process.way_out)
-        self.counted = group or MemoryWatch(self.process.pid, limits.memory, limits.processes, self.way_out.held_bytes)
+        self.counted = group or MemoryWatch(
+            self.process.pid, limits.memory, limits.processes, self.way_out.held_bytes, forked=True
+        )
 
     def end(self) -> Usage:
         """Kill the first process of the inner sandbox, and with it the Linux kernel kills all others; copy what they wrote."""
