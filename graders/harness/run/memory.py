@@ -49,9 +49,9 @@ class MemoryWatch(_Watch):
 
     Of processes that hold more than ``memory`` bytes together the largest is killed, as the Linux kernel would do, and all
     are when that happens again: those that are too small to matter may be too many. When they and their threads are more
-    than ``processes``, all are killed as well. ``files`` says how many bytes their files hold in memory, those
-    that are ``forked`` from a warm process have much in common with it, of which each counts a part. ``peak_memory_bytes`` is the most they held at
-    once; memory that they share otherwise counts for each.
+    than ``processes``, all are killed as well. ``files`` says how many bytes their files
+    hold in memory. What is ``forked`` from a warm process has much in common with it, of which each counts a part.
+    ``peak_memory_bytes`` is the most they held at once; memory that they share otherwise counts for each.
     """
 
     def __init__(
