@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import Again, Exercise, HandIn, Unreadable
+from graders.harness.lesson import Again, Exercise, HandIn, NotRead, Texts, Unreadable
 from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import catalog
-from graders.lora.measures import lora_gradients, optimizer_step, placement
+from graders.lora.measures import lora_gradients, optimizer_step, placement, substance
 from graders.lora.measures.adapted_unet import AdaptedUNet
 from graders.lora.measures.blocks import Blocks
 from graders.lora.measures.normality import is_standard_normal
@@ -41,6 +41,7 @@ EXERCISE = Exercise(
         "DEVICE": "auto",
         "SEED": 1234,
     },
+    carried={"CAPTION": Texts(1000), "TIMESTEP": range(1000), "RANK": range(1, 129), "SEED": range(1 << 63)},
     others=(
         {
             "IMAGE": str(catalog.dataset("watercolor/reference") / "000.png"),
@@ -80,7 +81,14 @@ def test_latent_encoded(step: TrainingStep, verdict: Verdict) -> None:
     The U-Net works on the VAE's latents, and the VAE knows pixels in one range only. Given any other it still returns a
     latent, of a picture that is far too bright or too dull, and nothing downstream complains.
     """
-    recognised = step.latents.recognise(step.latent("z_0"), step.tolerance("z_0"))
+    z_0, wanted = step.latent("z_0"), step.latents.shape
+    if z_0.shape != wanted:
+        fail(
+            f"`z_0` has the shape {list(z_0.shape)}. What follows from it is judged for a picture of that size.",
+            expected=f"the shape {list(wanted)}",
+            hint="Print the picture's size before it goes into the VAE, beside vae.config.sample_size.",
+        )
+    recognised = step.latents.recognise(z_0, step.tolerance("z_0"))
     if recognised is None:
         fail(
             "`z_0` is not the latent of the picture in IMAGE, neither the mean of the distribution nor a sample of it.",
@@ -107,11 +115,11 @@ def test_latent_scaled(step: TrainingStep, verdict: Verdict) -> None:
     every model. The VAE's scaling factor makes them so. Without it, the U-Net meets mixtures that it has never seen.
     """
     z_0, limit = step.has("z_0", "latent_encoded"), step.tolerance("z_0")
-    recognised = step.latents.recognise(z_0, limit)
+    recognised = step.own_latents.recognise(z_0, limit)
     if recognised is None:
         raise NotReached("latent_encoded")
-    if not step.latents.well_scaled(recognised, limit):
-        factor, wanted = recognised.factor, step.latents.scaling_factor
+    if not step.own_latents.well_scaled(recognised, limit):
+        factor, wanted = recognised.factor, step.own_latents.scaling_factor
         missing = any(abs(factor / other - 1) < 0.02 for other in (1, 1 / wanted))
         times = "the VAE's latent as it is" if abs(factor - 1) < 0.02 else f"{factor:.4g} times the VAE's latent"
         fail(
@@ -139,6 +147,8 @@ def test_noise(step: TrainingStep, verdict: Verdict) -> None:
             hint="Is it drawn at random, and from which distribution? Two of torch's random functions differ in one "
             "letter of their names.",
         )
+    if not substance.noise_is_used(step):
+        raise NotReached("latent_encoded")
     verdict.found(f"mean {noise.mean():.2f}, standard deviation {noise.std():.2f}")
 
 
@@ -151,6 +161,8 @@ def test_forward_process(step: TrainingStep, verdict: Verdict) -> None:
     """
     z_t = step.latent("z_t")
     z_0, noise = step.has("z_0", "latent_encoded"), step.has("noise", "noise")
+    if not (z_0.any() or noise.any()):  # of nothing, every mixture is nothing
+        raise NotReached("noise")
     process = step.forward_process
     limit = process.tolerance(step.tolerance("z_t", "z_0", "noise"))
     error = relative_error(z_t, process.z_t(z_0, noise))
@@ -202,24 +214,21 @@ def test_encoders_frozen(step: TrainingStep, verdict: Verdict) -> None:
     Both were trained before, and the U-Net relies on them as they are. Frozen, they need no gradients, no optimizer state
     and no activations in memory, and each picture has to pass through them only once.
     """
-    parts = {"z_0": ("the VAE", "latent_encoded"), "text_embeddings": ("the text encoder", "text_embeddings")}
-    tracked = []
-    for name, (model, check) in parts.items():
-        try:
-            if step.facts(name).in_graph:
-                tracked.append((name, model))
-        except HandInError:
-            raise NotReached(check) from None
+    models = {"z_0": "the VAE", "text_embeddings": "the text encoder"}
+    encoded = substance.encoded(step)
+    if not encoded:  # what no model made can carry no gradient into one
+        raise NotReached("latent_encoded")
+    tracked = [(name, models[name]) for name in encoded if step.facts(name).in_graph]
     if tracked:
-        names, models = (" and ".join(words) for words in zip(*[(f"`{n}`", m) for n, m in tracked], strict=True))
+        names, tracking = (" and ".join(words) for words in zip(*[(f"`{n}`", m) for n, m in tracked], strict=True))
         fail(
-            f"{names} can still carry gradients back into {models}.",
+            f"{names} can still carry gradients back into {tracking}.",
             expected="tensors that depend on no parameter that requires a gradient",
             hint="Print requires_grad of both tensors. Freeze a model with requires_grad_(False), or do not record what it "
             "computes: torch.no_grad().",
             misconception="vae-or-text-encoder-unfrozen",
         )
-    verdict.found("neither the latent nor the embeddings require a gradient")
+    verdict.found(f"{' and '.join(f'`{name}`' for name in encoded)}: no gradient is required")
 
 
 @pytest.mark.points(2)
@@ -273,10 +282,13 @@ def test_base_frozen(step: TrainingStep, verdict: Verdict) -> None:
             hint="When you load a model, all of it can be trained. Freeze it before you add the adapter, and leave it so.",
             misconception="base-unfrozen",
         )
+    if not step.unet.pairs:  # where nothing trains at all, that the base does not is no merit
+        raise NotReached("lora_layers")
     verdict.found(f"all {len(base)} parameters of the base model are frozen")
 
 
 @pytest.mark.points(1)
+@pytest.mark.sees("base_frozen")
 def test_base_untouched(step: TrainingStep, verdict: Verdict) -> None:
     """After the step, the base model is bit for bit what it was
 
@@ -293,14 +305,17 @@ def test_base_untouched(step: TrainingStep, verdict: Verdict) -> None:
             hint="Which model did you load, and did you keep it as a whole?",
         )
     changed = [parameter for parameter in unet.base if not parameter.untouched]
+    if changed and all(parameter.state.trainable for parameter in changed):
+        raise NotReached("base_frozen", costs=False)
     if changed:
         fail(
             f"{len(changed)} of the base model's {len(unet.base)} parameters differ from those of MODEL, for example "
             f"{changed[0].name}.",
             expected="the weights that were loaded, to the last bit",
             hint="Did the optimizer get any of them? Was anything merged into the weights, or loaded from elsewhere?",
-            misconception="base-unfrozen" if any(parameter.state.trainable for parameter in changed) else None,
         )
+    if not unet.pairs:
+        raise NotReached("lora_layers")
     verdict.found(f"all {len(unet.base)} parameters are the original ones")
 
 
@@ -313,6 +328,7 @@ def base_of(step: TrainingStep) -> AdaptedUNet:
 
 
 @pytest.mark.points(1)
+@pytest.mark.sees("base_frozen")
 def test_optimizer_holds_lora(step: TrainingStep, verdict: Verdict) -> None:
     """The optimizer holds A and B of every layer, and nothing else
 
@@ -329,12 +345,9 @@ def test_prediction(step: TrainingStep, verdict: Verdict) -> None:
     B starts at zero, so B·A is zero and the detour adds nothing: for the same z_t, timestep and caption, an adapted model
     begins by predicting exactly what the base model does. Training only ever moves it away from there.
     """
-    found = step.latent("noise_pred")
-    z_t, text = step.has("z_t", "forward_process"), step.has("text_embeddings", "text_embeddings")
-    error = relative_error(found, step.predict(z_t, text))
-    limit = step.tolerance("noise_pred", "z_t", "text_embeddings", with_unet=True)
-    if not error <= limit:
-        cause = step.explain_prediction(found, limit)
+    error = step.prediction_error
+    if not step.as_base:
+        cause, _ = step.mistaken_inputs or (None, None)
         fail(
             f"`noise_pred` differs by {error:.2%} from what the base model predicts for your `z_t` and `text_embeddings`"
             + (f": {cause.words}." if cause else "."),
@@ -360,8 +373,7 @@ def test_loss(step: TrainingStep, verdict: Verdict) -> None:
         fail(
             error.problem,
             expected="a scalar tensor that backward() can start from",
-            hint=".item() and float() take the number out of the tensor, and out of the graph. Print it if you like, but keep "
-            "the tensor.",
+            hint="Everything that the prediction gets wrong is averaged into one number. Keep the tensor that holds it.",
         )
     if not loss.isfinite():
         fail(
@@ -370,7 +382,9 @@ def test_loss(step: TrainingStep, verdict: Verdict) -> None:
             hint="Go back from the loss: are prediction, z_t, embeddings and weights all finite?",
             misconception="loss-not-finite",
         )
-    objective = step.objective()
+    if loss == 0 and not step.as_base:  # a prediction of the noise itself, which no U-Net makes
+        raise NotReached("prediction")
+    objective = step.objective
     if objective is None or not objective.right:
         fail(
             f"`loss` is {loss.item():.4g}, "
@@ -406,6 +420,8 @@ def test_loss_in_graph(step: TrainingStep, verdict: Verdict) -> None:
             hint="Look for detach(), item(), float() and torch.no_grad() between the U-Net and the loss. Does any parameter "
             "require a gradient?",
         )
+    if not substance.loss_was_computed(step):
+        raise NotReached("loss")
     verdict.found("the loss knows how it was computed")
 
 
@@ -422,11 +438,22 @@ def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
     verdict.measure(lora_gradients.norms(unet, Blocks.of(step.base.config)))
     pairs = unet.pairs
     if lora_gradients.silent(pairs):  # as they must be where the U-Net has nothing to read, or never predicted
+        ensure_reached(step, "the adapter's gradients")
         if not step.has("text_embeddings", "text_embeddings").any():
             raise NotReached("text_embeddings")
         if not verdict.outcomes["prediction"].holds():
             raise NotReached("prediction")
-    verdict.found(lora_gradients.judge_first(pairs))
+    if step.began_elsewhere:
+        raise NotReached("prediction", costs=False)
+    verdict.found(lora_gradients.judge_first(pairs, called=bool(step.evidence.backward_passes)))
+
+
+def ensure_reached(step: TrainingStep, what: str) -> None:
+    """:class:`NotRead` for a notebook that stopped: ``what`` is not in the U-Net may have come later, or may be lost."""
+    run = step.evidence.run
+    if run.ended != "completed":
+        said = f"The notebook stopped in {run.place or 'a cell'} before {what} could be read."
+        raise NotRead("unet", said, "Mend that cell, then restart the kernel and run all cells.")
 
 
 @pytest.mark.points(1)
@@ -441,26 +468,12 @@ def test_gradients_recomputed(step: TrainingStep, verdict: Verdict) -> None:
     """
     objective = step.objective_or_not_reached()
     comparison = step.compare_gradients(objective)
-    if not (comparison.factor > 0 and comparison.error <= comparison.tolerance):
-        if not verdict.outcomes["prediction"].holds():
-            raise NotReached("prediction")
-        fail(
-            f"The gradients of B differ from the recomputed ones by {comparison.error:.1%}"
-            + (" and point the other way." if comparison.factor < 0 else "."),
-            expected="the gradient of your loss for your z_t, text_embeddings and adapter",
-            hint="Was backward() called on the loss that you hand in, and once? Were the gradients changed afterwards, or z_t or "
-            "the adapter between prediction and backward?",
-        )
-    times = comparison.times
-    if times is not None and times > 1 + comparison.tolerance:
-        fail(
-            f"The gradients of B are {times:.3g} times as large as after one backward pass.",
-            expected="the gradients of one backward pass",
-            hint="backward() adds to the gradients that are already there. How often was it called, and on what?",
-        )
-    said = f"they agree within {comparison.error:.1g}"
-    scaled = times is not None and times < 1 - comparison.tolerance
-    verdict.found(f"{said}, scaled by {times:.3g}, as clipping does" if scaled else said)
+    if not comparison.holds and not verdict.outcomes["prediction"].holds():
+        raise NotReached("prediction")
+    if step.mistaken_inputs:
+        verdict.found(f"judged for what the prediction shows: {step.mistaken_inputs[0].words}")
+    passes = step.evidence.backward_passes or 0
+    verdict.found(lora_gradients.judge_recomputed(comparison, objective.micro_steps, passes))
 
 
 @pytest.mark.points(1)
@@ -469,7 +482,14 @@ def test_adapter_moved(step: TrainingStep, verdict: Verdict) -> None:
 
     B was zero before the step, so whatever it holds now is the step itself. It must lead downhill: against the gradient.
     """
-    verdict.found(optimizer_step.judge_move(step.has_unet("lora_layers").pairs))
+    pairs = step.has_unet("lora_layers").pairs
+    seen = step.evidence.optimizer_steps
+    if optimizer_step.driven_but_still(pairs) and not (seen and seen.taken):
+        ensure_reached(step, "the optimizer's step")
+    optimizer_step.refuse_idle(pairs, seen, step.optimizer_or_none)
+    if step.began_elsewhere:  # what B holds is not the step alone, and against a gradient that it had no part in
+        raise NotReached("prediction", costs=False)
+    verdict.found(optimizer_step.judge_move(pairs))
 
 
 @pytest.mark.points(2)

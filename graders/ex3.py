@@ -5,6 +5,7 @@ Over 400 lines, because a rubric has a function for each of its lines, with all 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import pytest
@@ -14,12 +15,14 @@ from graders.harness.lesson import Again, Exercise, HandIn
 from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import catalog
 from graders.lora.measures import losses as loss_curves
-from graders.lora.measures import rank_table, starting_noise
-from graders.lora.measures.adapter_files import BaseWeightsError
+from graders.lora.measures import rank_table, starting_noise, training_mistakes
+from graders.lora.measures.adapter_refusals import BaseWeightsError
+from graders.lora.measures.adapters import Adapter
 from graders.lora.measures.layers import Kind
 from graders.lora.measures.repeated_pictures import refuse_repeated
 from graders.lora.measures.review import await_person
-from graders.lora.measures.studio import Adapters, Studio
+from graders.lora.measures.style_measurements import Adapters, CopiedAdapter, StyleMeasurements
+from graders.lora.measures.substance import refuse_empty
 from graders.lora.measures.tables import close, number, rows_by_rank
 
 EXERCISE = Exercise(
@@ -44,6 +47,7 @@ EXERCISE = Exercise(
         "NUM_INFERENCE_STEPS": 20,
         "GUIDANCE_SCALE": 3.0,
     },
+    carried={"STEPS": range(1, 10_001)},
     # Too short to learn a style, and long enough to show whether the adapters come out of this training. There are as many
     # ranks and prompts as before, for notebooks that lay out a grid.
     others=[
@@ -77,7 +81,6 @@ WRONG_KINDS = {
 NEXT = {
     "convolution-targeted": "Move the adapter to the cross-attention layers first, then train and look again.",
     "self-attention-targeted": "Move the adapter to the cross-attention layers first, then train and look again.",
-    "alpha-not-saved": "Record α in the file first: at the strength that it was trained at, the adapter may have the style.",
     "too-few-steps": "Train each rank for all STEPS steps.",
     "base-trained": "Which parameters did you hand to the optimizer? Only the adapter's should have requires_grad.",
     "memorised": "Does your loop draw from the whole data set, and stop after STEPS steps?",
@@ -99,15 +102,15 @@ def ranks(hand_in: HandIn) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def studio(hand_in: HandIn) -> Studio:
+def measured(hand_in: HandIn) -> StyleMeasurements:
     """The base model, the judge and the held-out pictures, for measuring adapters."""
-    return Studio(hand_in)
+    return StyleMeasurements(hand_in)
 
 
 @pytest.fixture(scope="session")
-def adapters(studio: Studio, ranks: list[int]) -> Adapters:
+def adapters(measured: StyleMeasurements, ranks: list[int]) -> Adapters:
     """The adapter of each rank."""
-    return Adapters(studio, ranks)
+    return Adapters(measured, ranks)
 
 
 @pytest.mark.points(2)
@@ -121,18 +124,21 @@ def test_adapter_loads(adapters: Adapters, ranks: list[int], verdict: Verdict) -
         with part:
             if rank in adapters.errors:
                 error = adapters.errors[rank]
+                slugs = {BaseWeightsError: "base-trained", CopiedAdapter: "copied-adapter"}
                 fail(
                     error.problem,
-                    expected=f"LoRA matrices for the base model's layers in OUTPUT_DIR/rank{rank}/",
+                    expected=f"LoRA matrices for the base model's layers, made by your training, in OUTPUT_DIR/rank{rank}/",
                     hint=error.fix,
-                    misconception="base-trained" if isinstance(error, BaseWeightsError) else None,
+                    misconception=slugs.get(type(error)),
                 )
             verdict.found(f"rank {rank}: {len(adapters[rank].layers)} layers, {adapters[rank].format} format")
 
 
 @pytest.mark.points(4)
 @pytest.mark.needs("adapter_loads")
-def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_cross_attention_only(
+    adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict
+) -> None:
     """The adapter sits on cross-attention projections, and nowhere else
 
     Cross-attention is where text meets picture: its queries come from the picture, its keys and values from the
@@ -141,7 +147,7 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            verdict.measure(studio.spread(adapters[rank]), f"rank {rank}")
+            verdict.measure(measured.spread(adapters[rank]), f"rank {rank}")
             if adapters[rank].ignored:
                 fail(
                     f"The file also holds {len(adapters[rank].ignored)} matrices for the text encoder.",
@@ -162,7 +168,7 @@ def test_cross_attention_only(adapters: Adapters, studio: Studio, ranks: list[in
                     "reads the text embeddings?",
                     misconception="every-layer-targeted" if everywhere else WRONG_KINDS.get(worst),
                 )
-            adapted, available = len(kinds[Kind.CROSS_ATTENTION]), len(studio.cross_attention_layers)
+            adapted, available = len(kinds[Kind.CROSS_ATTENTION]), len(measured.cross_attention_layers)
             verdict.found(f"rank {rank}: {adapted} of the {available} cross-attention projections")
 
 
@@ -191,11 +197,11 @@ def test_rank_as_asked(adapters: Adapters, ranks: list[int], verdict: Verdict) -
 @pytest.mark.points(2)
 @pytest.mark.practice("Whether your own training made it, or somebody else's, cannot be told here.")
 @pytest.mark.needs("adapter_loads")
-def test_adapter_trained(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_adapter_trained(adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict) -> None:
     """Your training has moved the adapter, and its numbers are finite
 
-    B starts at zero, so that an adapter begins as no change at all. If B is still zero at the end, no gradient ever
-    arrived there or no optimizer ever used it.
+    An adapter begins as no change at all: B·A is zero, most often because B is. If its matrices are at the end what they
+    were when it was made, no gradient ever arrived there or no optimizer ever used it.
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
@@ -208,52 +214,59 @@ def test_adapter_trained(adapters: Adapters, studio: Studio, ranks: list[int], v
                     "precision without loss scaling, are the usual causes.",
                     misconception="loss-not-finite",
                 )
-            if adapters[rank].up_is_zero:
+            unmoved = measured.as_made(adapters[rank])
+            if adapters[rank].changes_nothing or unmoved:
                 fail(
-                    "Every B matrix is exactly zero, as on the day it was made.",
-                    expected="B matrices that training has moved away from zero",
+                    "Every matrix is what it was when the adapter was made."
+                    if unmoved
+                    else "B·A is zero in every layer: the adapter changes nothing.",
+                    expected="matrices that training has moved away from where they began",
                     hint="Which parameters did you hand to the optimizer, did you call step(), and did you save the adapter "
                     "after training rather than before?",
                     misconception="untrained",
                 )
-            copied = studio.copied_from(adapters[rank])
-            if copied:
-                fail(
-                    f"The weights are those of the course's own adapter “{copied}”.",
-                    expected="an adapter that your own training has made",
-                    hint="Run your training loop and save what it trained.",
-                    misconception="copied-adapter",
-                )
-            verdict.found(f"rank {rank}: every number is finite and B has moved")
+            verdict.found(f"rank {rank}: every number is finite and the adapter has moved")
+
+
+def strengths(off: Mapping[str, tuple[float, float]], layers: int) -> str:
+    """What a loader applies beside what was trained: α/r, or α/√r for rank-stabilised LoRA."""
+    name, (applied, trained) = next(iter(off.items()))
+    alike = len(off) == layers and len(set(off.values())) == 1
+    where = "" if alike else f" {len(off)} of {layers} layers, such as {name},"
+    return f"Your notebook trained{where} with B·A times {trained:.4g}; whoever loads the file gets B·A times {applied:.4g}"
 
 
 @pytest.mark.points(2)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
-def test_alpha_recorded(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_alpha_recorded(adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict) -> None:
     """Whoever loads the file applies the adapter at the strength it was trained at
 
-    A layer computes W·x + (α/r)·B·A·x. The file holds A and B; if it does not say α, a loader takes α = r. An adapter
-    that was trained at α = 2r then paints at half its strength, without any error.
+    A layer computes W·x + (α/r)·B·A·x, with rank-stabilised LoRA α/√r. The file holds A and B; if it does not say α, a loader
+    takes α/r = 1. An adapter that was trained at α = 2r then paints at half its strength, without any error.
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            if adapters[rank].alpha_recorded:
-                verdict.found(f"rank {rank}: α is recorded in the file")
-                continue
-            alpha = studio.alpha_trained_with(rank)
-            if alpha is not None and alpha != rank:
+            off = measured.off_strength(adapters[rank])
+            if off:
                 fail(
-                    f"The file does not record α, so it is loaded with α = r = {rank}; your notebook trained with α = {alpha:g}.",
-                    expected="α recorded in the file, or α = r in training",
-                    hint="Look at the parameters of the function that saves: which of them could carry the adapter's "
+                    f"{strengths(off, len(adapters[rank].layers))}.",
+                    expected="a file that a loader applies at the strength of the training, in every layer",
+                    hint="The file does hold an α. What does a loader make of it, and what did the training multiply B·A by?"
+                    if adapters[rank].alpha_recorded
+                    else "Look at the parameters of the function that saves: which of them could carry the adapter's "
                     "configuration?",
                     misconception="alpha-not-saved",
                 )
-            verdict.found(f"rank {rank}: no α in the file, and nothing says that it was not {rank}")
+            if adapters[rank].alpha_recorded:
+                verdict.found(f"rank {rank}: α is recorded in the file")
+            else:
+                known = measured.trained_at(adapters[rank]) is not None
+                said = "which is what it was trained with" if known else f"and nothing says that it was not {rank}"
+                verdict.found(f"rank {rank}: no α in the file, so a loader takes α = r, {said}")
 
 
 @pytest.mark.points(2)
-def test_losses_recorded(hand_in: HandIn, ranks: list[int], verdict: Verdict) -> None:
+def test_losses_recorded(hand_in: HandIn, adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
     """`losses` holds one finite loss for every training step of each rank
 
     The curve is the only witness of what happened in training: it tells a loss that fell from one that was never
@@ -264,12 +277,24 @@ def test_losses_recorded(hand_in: HandIn, ranks: list[int], verdict: Verdict) ->
     for rank, part in verdict.each("rank", ranks):
         with part:
             verdict.found(f"rank {rank}: {loss_curves.judge(curves, rank, steps)}")
+            if rank not in adapters and not hand_in.evidence.backward_passes:
+                raise NotReached("adapter_loads")  # numbers without any training
+
+
+def as_trained(adapter: Adapter, measured: StyleMeasurements, rank: int, verdict: Verdict) -> Adapter:
+    """The adapter at the strength of its training: that its file has lost it costs once, and is said where it is passed over."""
+    trained = measured.as_trained(adapter)
+    if trained is not adapter:
+        verdict.found(f"rank {rank}: measured at the strength of the training, which the file does not give")
+    return trained
 
 
 @pytest.mark.points(4)
 @pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
-def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_denoises_the_style(
+    adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict
+) -> None:
     """With the adapter, the model predicts the noise in unseen pictures of the style better than without
 
     This is the training objective itself, on pictures that no one trained on, with the same noise and timesteps for
@@ -277,16 +302,17 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            gain = studio.denoising_gain(adapters[rank])
-            verdict.measure(asdict(studio.timestep_profile(adapters[rank])), f"rank {rank}")
+            adapter = as_trained(adapters[rank], measured, rank, verdict)
+            gain = measured.denoising_gain(adapter)
+            verdict.measure(asdict(measured.timestep_profile(adapter)), f"rank {rank}")
             said = f"The noise-prediction error on unseen pictures of the style changes by {(-1 * gain.mean):+.1%}"
             said += f" (95 % interval {-gain.high:+.1%} to {-gain.low:+.1%})"
             verdict.found(f"rank {rank}: {said}")
-            if not gain.low > studio.thresholds.denoising_gain:
-                cause = studio.explain_data(rank, adapters[rank])
+            if not gain.low > measured.thresholds.denoising_gain:
+                cause = training_mistakes.seen_in_denoising(measured, rank, adapter)
                 fail(
                     f"{said}.",
-                    expected=f"surely more than {studio.thresholds.denoising_gain:.0%} below the error of the base model",
+                    expected=f"surely more than {measured.thresholds.denoising_gain:.0%} below the error of the base model",
                     hint=NEXT.get(
                         cause or "",
                         "Check what the loop trains on: the pictures of DATASET, scaled to [-1, 1], encoded and multiplied by "
@@ -299,7 +325,7 @@ def test_denoises_the_style(adapters: Adapters, studio: Studio, ranks: list[int]
 @pytest.mark.points(6)
 @pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
-def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_style_shift(adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict) -> None:
     """Pictures painted with the adapter move towards the style, as CLIP sees it
 
     The grader paints prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
@@ -307,13 +333,14 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            shift = studio.style_shift(adapters[rank])
+            adapter = as_trained(adapters[rank], measured, rank, verdict)
+            shift = measured.style_shift(adapter)
             verdict.found(f"rank {rank}: {shift.fraction.percent()} of the way to the style")
-            if not shift.fraction.low > studio.thresholds.style_shift:
-                cause = studio.explain_shift(rank, adapters[rank])
+            if not shift.fraction.low > measured.thresholds.style_shift:
+                cause = training_mistakes.seen_in_pictures(measured, rank, adapter)
                 fail(
                     f"The pictures move {shift.fraction.percent()} of the way to the style.",
-                    expected=f"surely more than {studio.thresholds.style_shift:.0%}, which no adapter reaches that "
+                    expected=f"surely more than {measured.thresholds.style_shift:.0%}, which no adapter reaches that "
                     "has not learned this style",
                     hint=NEXT.get(
                         cause or "",
@@ -322,7 +349,7 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
                     ),
                     misconception=cause,
                 )
-            gain = studio.denoising_gain(adapters[rank])
+            gain = measured.denoising_gain(adapter)
             if gain.high < 0:
                 fail(
                     f"CLIP sees the style ({shift.fraction.percent()} of the way), but it was not learned from pictures: "
@@ -336,7 +363,7 @@ def test_style_shift(adapters: Adapters, studio: Studio, ranks: list[int], verdi
 @pytest.mark.points(2)
 @pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
-def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_prompt_kept(adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict) -> None:
     """The pictures still show what the prompt asks for
 
     Fine-tuning is a refinement: a style adapter should change how things are painted, not what. When subjects and
@@ -344,15 +371,16 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            kept = studio.prompt_kept(adapters[rank])
+            adapter = as_trained(adapters[rank], measured, rank, verdict)
+            kept = measured.prompt_kept(adapter)
             said = f"the judge recognises {kept.adapted:.0%} of subjects and colours (base model: {kept.base:.0%})"
             verdict.found(f"rank {rank}: {said}")
-            if not kept.adapted >= studio.thresholds.prompt_kept * kept.base:
+            if not kept.adapted >= measured.thresholds.prompt_kept * kept.base:
                 fail(
                     said[0].upper() + said[1:] + ".",
-                    expected=f"at least {studio.thresholds.prompt_kept:.0%} of what the base model gets right",
+                    expected=f"at least {measured.thresholds.prompt_kept:.0%} of what the base model gets right",
                     hint=NEXT.get(
-                        studio.explain_data(rank, adapters[rank]) or "",
+                        training_mistakes.seen_in_denoising(measured, rank, adapter) or "",
                         "Was every picture trained with its own caption? If so, the change is too strong: a lower learning rate, "
                         "fewer steps or a smaller α leave the prompt alone.",
                     ),
@@ -363,7 +391,7 @@ def test_prompt_kept(adapters: Adapters, studio: Studio, ranks: list[int], verdi
 @pytest.mark.points(2)
 @pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
-def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+def test_not_memorised(adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict) -> None:
     """The adapter has learned a style, not its training pictures by heart
 
     With a few dozen pictures, copying is a greater danger than learning too little. The grader compares how well the
@@ -371,9 +399,10 @@ def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], ver
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            memory = studio.memorisation(adapters[rank])
+            adapter = as_trained(adapters[rank], measured, rank, verdict)
+            memory = measured.memorisation(adapter)
             verdict.found(f"rank {rank}: {memory}")
-            if not memory.gap <= studio.thresholds.memorisation:
+            if not memory.gap <= measured.thresholds.memorisation:
                 fail(
                     f"Some training pictures are known by heart: {memory}.",
                     expected="training pictures known no better than other pictures of the style",
@@ -385,6 +414,7 @@ def test_not_memorised(adapters: Adapters, studio: Studio, ranks: list[int], ver
 
 @pytest.mark.points(1)
 @pytest.mark.needs("adapter_loads")
+@pytest.mark.sees("rank_as_asked")
 def test_rank_ratio(adapters: Adapters, ranks: list[int], verdict: Verdict) -> None:
     """Adapter size grows in proportion to the rank
 
@@ -392,19 +422,21 @@ def test_rank_ratio(adapters: Adapters, ranks: list[int], verdict: Verdict) -> N
     """
     low, high = min(ranks), max(ranks)
     small, large = adapters[low].parameters, adapters[high].parameters
+    own_low, own_high = adapters[low].rank, adapters[high].rank
+    if own_low and own_high and (own_low, own_high) != (low, high) and large * own_low == small * own_high:
+        raise NotReached("rank_as_asked", costs=False)
     if large * low != small * high:
         fail(
             f"Rank {high} has {large:,} parameters, rank {low} has {small:,}: {large / small:.2f} times as many.",
             expected=f"{high / low:g} times as many",
             hint="Do both adapters sit on the same layers, and does each have the rank of its folder?",
-            misconception="same-rank-twice" if large == small else None,
         )
     verdict.found(f"rank {low}: {small:,} parameters, rank {high}: {large:,}")
 
 
 @pytest.mark.points(2)
 def test_pictures_compared(
-    hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict
+    hand_in: HandIn, adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict
 ) -> None:
     """`base_images` and `lora_images` show every prompt without and with each adapter
 
@@ -414,13 +446,18 @@ def test_pictures_compared(
     prompts = hand_in.parameters["PROMPTS"]
     base = hand_in.picture_list(hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
     refuse_repeated(base, "base_images", prompts)
+    refuse_empty(base, "base_images")
     lora = hand_in.pictures_by_rank("lora_images")
     for rank, part in verdict.each("rank", ranks):
         with part:
             generated = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
             refuse_repeated(generated, f"lora_images[{rank}]", prompts)
-            if rank in adapters and adapters[rank].up_is_zero:
+            refuse_empty(generated, f"lora_images[{rank}]")
+            if rank in adapters and adapters[rank].changes_nothing:
                 raise NotReached("adapter_trained")
+            own = rank in adapters or starting_noise.all_known(hand_in.evidence, [*base, *generated])
+            if not own or isinstance(adapters.errors.get(rank), CopiedAdapter):  # pictures of anything
+                raise NotReached("adapter_loads")
             same = sum(a.shape == b.shape and bool((a == b).all()) for a, b in zip(base, generated, strict=True))
             if same:
                 fail(
@@ -438,8 +475,8 @@ def test_pictures_compared(
                     "it; whoever wants the same noise again has to begin again.",
                     misconception="seed-changed",
                 )
-            learned = rank in adapters and studio.has_style(adapters[rank])
-            if learned and studio.similarity_to_reference(generated) <= studio.similarity_to_reference(base):
+            learned = rank in adapters and measured.has_style(adapters[rank])
+            if learned and measured.similarity_to_reference(generated) <= measured.similarity_to_reference(base):
                 fail(
                     "The pictures come no nearer to the style than those without an adapter, though your adapter has it.",
                     expected="pictures painted with the adapter, from the same noise as those without",
@@ -451,7 +488,10 @@ def test_pictures_compared(
 
 
 @pytest.mark.points(2)
-def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: list[int], verdict: Verdict) -> None:
+@pytest.mark.sees("rank_as_asked")
+def test_rank_table(
+    hand_in: HandIn, adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict
+) -> None:
     """`rank_table` says what the grader measures
 
     A comparison is only as good as its numbers: each row must follow from your own files, losses and pictures.
@@ -466,15 +506,20 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
                     hint="Append a dictionary with rank, lora_parameters, final_loss and style_similarity for each rank.",
                 )
             row = table[rank]
-            if studio.counts_base(row):
+            if measured.counts_base(row):
                 fail(
                     f"The row counts {number(row['lora_parameters']):,.0f} parameters, as many as the whole base model has.",
                     expected="the parameters of the adapter alone: A and B of every adapted layer",
                     hint="Which parameters did you train? requires_grad tells; only the adapter's should have it.",
                     misconception="base-trained",
                 )
-            measured = {"lora_parameters": adapters[rank].parameters, **rank_table.row(hand_in, studio, rank)}
-            wrong = [name for name, value in measured.items() if not close(row.get(name), value, name)]
+            figures = {"lora_parameters": adapters[rank].parameters, **rank_table.row(hand_in, measured, rank)}
+            wrong = [name for name, value in figures.items() if not close(row.get(name), value, name)]
+            # A count that is right for the rank that the adapter should have follows from the one that it has
+            own = adapters[rank].rank or rank
+            as_asked = close(row.get("lora_parameters"), adapters[rank].parameters * rank / own, "lora_parameters")
+            if wrong == ["lora_parameters"] and as_asked:
+                raise NotReached("rank_as_asked", costs=False)
             if wrong:
                 told = ", ".join(f"{name} {values.one_line(str(row.get(name, 'missing')), 40)}" for name in wrong)
                 fail(
@@ -485,7 +530,7 @@ def test_rank_table(hand_in: HandIn, adapters: Adapters, studio: Studio, ranks: 
                     "from the variable itself.",
                     misconception="table-does-not-match",
                 )
-            verdict.found(f"rank {rank}: the row agrees")
+            verdict.found(f"rank {rank}: {', '.join(figures)} agree{'s' * (len(figures) == 1)}")
 
 
 @pytest.mark.points(2)

@@ -11,12 +11,14 @@ from graders.lora.measures import combined_weight, strength
 from graders.lora.measures.grid import Cell, Grid
 from graders.lora.measures.precision import name_of, relative_error
 from graders.lora.measures.review import await_person
+from graders.lora.measures.substance import refuse_empty
 
 EXERCISE = Exercise(
     name="ex4",
     title="Compose two LoRAs",
     hand_in={"images": "pictures", "combined_weight": "tensor"},
     parameters=compositions.GIVEN,
+    carried=compositions.CARRIED,
     others=compositions.OTHERS,
     checked_again=("grid_complete", "base", "alone", "blends", "same_noise", "combined_weight"),
 )
@@ -40,7 +42,7 @@ def test_grid_complete(grid: Grid, verdict: Verdict) -> None:
     grid.images  # noqa: B018 - what holds no cell at all fails as a whole
     for cell, part in verdict.each("cell", grid.cells):
         with part:
-            grid.pictures(cell)
+            refuse_empty(grid.pictures(cell), f"images[{cell}]")
     verdict.found(f"{len(grid.cells)} cells with {len(grid.composition.prompts)} pictures each")
 
 
@@ -64,8 +66,9 @@ def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, 
 
 
 GENERATE_BY_HAND = (
-    "Paint one of these pictures in a fresh pipeline and compare. The model, the prompt, the number of steps, the guidance "
-    "scale and the generator on the CPU all have to be those of the parameters."
+    "Paint one of these pictures in a fresh pipeline and compare. The prompt, the number of steps, the guidance scale and the "
+    "generator on the CPU have to be those of the parameters; the scheduler and the precision, the model's own; and no negative "
+    "prompt, eta or clip_skip may be added."
 )
 
 
@@ -214,6 +217,13 @@ def test_combined_weight(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
             expected=expected,
             hint="How often does each of the three go into the sum? If you read the changes from a pipeline: which weights were "
             "set at that moment?",
+        )
+    if combined_weight.agrees(found, combined_weight.with_cross_terms(found, *layer), dtypes, device):
+        fail(
+            "It holds products of one adapter's B with the other adapter's A.",
+            expected=expected,
+            hint="Write out (B₁ + B₂)(A₁ + A₂). Which of its products does the layer compute when both adapters are active?",
+            misconception="cross-terms",
         )
     error = relative_error(found, true)
     fail(

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +30,8 @@ from graders.harness.rubric import (
     as_failure,
     is_fault,
 )
-from graders.harness.run.memory import free_memory
+from graders.harness.run.memory_watch import free_memory
+from graders.harness.run.records import NotRead
 
 SLOWEST_CHECK = 15.0
 """Seconds that the slowest check of the reference solutions takes on two free cores; `grade reference` measures it again."""
@@ -47,6 +48,7 @@ class _Plugin:
         self._verdicts: dict[str, Verdict] = {}
         self.checks: list[CheckResult] = []
         self.faults: list[str] = []
+        self.seconds: dict[str, float] = {}
 
     @pytest.fixture(scope="session")
     def hand_in(self) -> Any:
@@ -87,8 +89,12 @@ class _Plugin:
             raise NotReached(missing)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
-        report = yield
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        try:
+            report = yield
+        except Exception:  # pytest's own words fail it where a check was timed out in the middle of a line; ours do not
+            report = pytest.TestReport(item.nodeid, item.location, {}, "failed", None, "call")
+        self.seconds[_id(item)] = self.seconds.get(_id(item), 0.0) + call.duration
         failed_early = call.when == "setup" and call.excinfo is not None
         if call.when == "call" or failed_early:
             self._conclude(item, call.excinfo.value if call.excinfo else None)  # type: ignore[arg-type]
@@ -104,12 +110,18 @@ class _Plugin:
         left = {name: e for name, e in ended.items() if isinstance(e, LeftToPerson)}
         waiting = {name: e for name, e in ended.items() if isinstance(e, Undecided)}
         faults = {name: e for name, e in ended.items() if is_fault(e)}
+        unread = {name: e for name, e in ended.items() if isinstance(e, NotRead)}
         blocked = {name: e for name, e in ended.items() if isinstance(e, NotReached)}
-        failures = {name: as_failure(e) for name, e in ended.items() if isinstance(e, (CheckFailed, HandInError))}
+        failures = {
+            name: as_failure(e)
+            for name, e in ended.items()
+            if isinstance(e, (CheckFailed, HandInError)) and name not in unread
+        }
         self.faults += [f"{item.name} {name}: {''.join(traceback.format_exception(e))}" for name, e in faults.items()]
 
         said = [(name, failure.found) for name, failure in failures.items()]
-        said += [(name, f"Not checked, because {self._why(item, e.because)}.") for name, e in blocked.items()]
+        said += [(name, f"Not checked. {e.problem}") for name, e in unread.items()]
+        said += [(name, f"Not checked, because {self._why(item, e)}") for name, e in blocked.items()]
         said += [(name, f"Not decided yet, because “{e.title}” is not.") for name, e in waiting.items()]
         said += [(name, f"The grader itself failed here ({_broken(e)}).") for name, e in faults.items()]
         found = [f"{name}: {text}" if name else text for name, text in said] or verdict.seen
@@ -121,16 +133,19 @@ class _Plugin:
             first = next(iter(failures.values()))
             texts |= {"expected": first.expected, "hint": first.hint}
             texts["misconception"] = next((f.misconception for f in failures.values() if f.misconception), None)
+        elif unread:
+            texts["hint"] = next(iter(unread.values())).fix
         if faults or any(e.broken for e in waiting.values()):
             outcome = Outcome.GRADER_FAULT
         elif failures:
             outcome = Outcome.FAILED
-        elif blocked:
+        elif blocked or unread:
             outcome = Outcome.NOT_REACHED
         else:
             outcome = Outcome.AWAITING_REVIEW if left or waiting or verdict.rehearsal else Outcome.PASSED
         undecided = (len(left) + len(waiting) + len(faults)) / len(parts)
-        earned = 1 - len(ended) / len(parts)
+        free = [e for e in blocked.values() if not e.costs]
+        earned = 1 - (len(ended) - len(free)) / len(parts)
         if verdict.shares and not left and not faults:
             earned, undecided = verdict.shares
         open_ = round(points * undecided, 2)
@@ -148,9 +163,11 @@ class _Plugin:
                 return Undecided(because.title, broken=because.outcome is Outcome.GRADER_FAULT)
         return error
 
-    def _why(self, item: pytest.Item, check: str) -> str:
+    def _why(self, item: pytest.Item, error: NotReached) -> str:
+        check = error.because
         failed = check not in self._verdicts or self._verdicts[check].result.outcome is not Outcome.NOT_REACHED
-        return f"“{self._title_of(item, check)}” {'failed' if failed else 'was not checked'}"
+        why = f"“{self._title_of(item, check)}” {'failed' if failed else 'was not checked'}"
+        return f"{why}." if error.costs else f"{why}, and this follows from it. It costs no points a second time."
 
     @staticmethod
     def _title_of(item: pytest.Item, check: str) -> str:
@@ -204,10 +221,11 @@ def _title_and_why(function: Any) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Checked:
-    """The checks of one hand-in in the order of the rubric, and the log of grader faults."""
+    """The checks of one hand-in in the order of the rubric, the log of grader faults, and how long each check took."""
 
     checks: tuple[CheckResult, ...]
     faults: tuple[str, ...]
+    seconds: Mapping[str, float]
 
 
 def max_score(module: ModuleType) -> float:
@@ -266,6 +284,8 @@ def run_checks(
     # The check alone is timed: an alarm that rings while pytest reports would end pytest
     arguments += [f"--timeout={limits.seconds}", "-o", "timeout_func_only=true", "--tb=no"]
     arguments += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]
+    # Who would go through everything in memory five times to find what nobody waits for
+    arguments += ["-p", "no:unraisableexception", "-p", "no:threadexception"]
     hidden = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
     output = io.StringIO()
     try:
@@ -275,7 +295,7 @@ def run_checks(
         os.environ |= hidden
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"the checks in {module.name} could not be run:\n{output.getvalue()}")
-    return Checked(tuple(plugin.checks), tuple(plugin.faults))
+    return Checked(tuple(plugin.checks), tuple(plugin.faults), plugin.seconds)
 
 
 @contextlib.contextmanager

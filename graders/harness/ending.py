@@ -14,11 +14,12 @@ Ended = Literal["completed", "cell_error", "timeout", "out_of_memory", "kernel_d
 
 @dataclass(frozen=True)
 class RunError:
-    """The exception that ended a run, and the line of the notebook that raised it ("" if unknown)."""
+    """The exception that ended a run, and the line of the cell that raised it ("" and 0 if unknown), counted from 1."""
 
     ename: str
     evalue: str
     line: str
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class RunReport:
     """U-Nets that were in memory when a cell had run, at most."""
     peak_gpu_memory_bytes: int = 0
     """What PyTorch held of a GPU at most."""
+    place: str = ""
+    """Where that code cell is, in words that continue a sentence, such as: the cell under *The step*."""
 
     @property
     def reason(self) -> str:
@@ -42,7 +45,7 @@ class RunReport:
         return f"{self.error.ename}: {self.error.evalue}" if self.error else self.ended.replace("_", " ")
 
 
-def read_report(content: bytes, **seen: float) -> RunReport:
+def read_report(content: bytes, **seen: float | str) -> RunReport:
     """The report of a run from its JSON, with the fields that were ``seen`` in place of the JSON's own.
 
     :class:`values.Malformed` if a field is not what it has to be.
@@ -62,8 +65,15 @@ def read_report(content: bytes, **seen: float) -> RunReport:
     if error is not None:
         if not isinstance(error, dict) or any(type(error.get(key)) is not str for key in ("ename", "evalue", "line")):
             raise values.Malformed("an error without a name")
-        error = RunError(*(values.one_line(error[key], 500) for key in ("ename", "evalue", "line")))
-    held = [fields.get(name, 0) for name in SESSION if name != "device"]
-    if any(type(number) is not int or not 0 <= number < 1 << 63 for number in held):
+        number = error.get("number", 0)
+        if type(number) is not int or not 0 <= number < 1 << 31:
+            raise values.Malformed("an error in no line")
+        ename, evalue, line = (values.one_line(error[key], 500) for key in ("ename", "evalue", "line"))
+        error = RunError(ename, evalue, line, number)
+    unets, gpu_memory = fields.get("unets_at_once", 0), fields.get("peak_gpu_memory_bytes", 0)
+    if any(type(number) is not int or not 0 <= number < 1 << 63 for number in (unets, gpu_memory)):
         raise values.Malformed("a run that held no number of things")
-    return RunReport(ended, cell, error, float(seconds), memory, device, *held)
+    place = fields.get("place", "")
+    if type(place) is not str:
+        raise values.Malformed("a run that ended in no place")
+    return RunReport(ended, cell, error, float(seconds), memory, device, unets, gpu_memory, values.one_line(place, 200))

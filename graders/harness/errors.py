@@ -23,3 +23,7 @@ class HandInError(ExplainedError):
 
 class MachineError(ExplainedError):
     """This machine, or what is installed on it, keeps the graders from going on."""
+
+
+class TroubleError(ExplainedError):
+    """The graders' own part of a run failed, which says nothing about the notebook: nobody knows how it would have ended."""

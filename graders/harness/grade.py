@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,19 +19,26 @@ from types import ModuleType
 from typing import Any
 
 from graders.harness.checking import Checked, CheckLimits, run_checks, titles
+from graders.harness.contents import Contents
 from graders.harness.errors import ExplainedError
+from graders.harness.imports import importing
 from graders.harness.lesson import Exercise, HandIn
 from graders.harness.machine import hub
 from graders.harness.machine.packages import blame
 from graders.harness.result import Result
-from graders.harness.run.bubblewrap import Bubblewrap
+from graders.harness.run import cores, imports, isolations, source
+from graders.harness.run.beside import modules
 from graders.harness.run.evidence import Evidence
-from graders.harness.run.memory import machine_memory
+from graders.harness.run.interpreter import Interpreter
+from graders.harness.run.limits import Limits
+from graders.harness.run.memory_watch import machine_memory
 from graders.harness.run.notebook import read as read_notebook
+from graders.harness.run.remarks import remarks
 from graders.harness.run.run import Progress, run
-from graders.harness.run.sandbox import Isolation, Limits
+from graders.harness.run.sandbox import Isolation
+from graders.harness.run.unconfined import NoIsolation
 from graders.harness.second_run import Again
-from graders.lesson import EXERCISES
+from graders.lesson import EXERCISES, LIBRARIES
 from graders.lora import catalog
 from graders.lora.fixtures import used
 from graders.lora.measures import thresholds
@@ -49,7 +58,7 @@ class Setting:
     checking it may take.
 
     The slowest reference solution takes about 100 s on two cores. Without ``isolation`` it runs as any program does,
-    which is for one's own notebooks.
+    which is for one's own notebooks. Modules among ``own_files`` are known to be students' own, and not packages.
     """
 
     isolation: Isolation | None = None
@@ -58,19 +67,33 @@ class Setting:
     grace: float = 60.0
     profile: Profile = STANDARD
     checking: CheckLimits = field(default_factory=CheckLimits)
+    own_files: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> Interpreter | None:
+        """The Python that notebooks run in, if it is another one than this."""
+        return self.isolation.python if self.isolation else None
 
 
-def setting(isolation: str, profile: Profile = STANDARD, check_limit: float | None = None) -> Setting:
+def setting(
+    isolation: str,
+    profile: Profile = STANDARD,
+    check_limit: float | None = None,
+    python: Interpreter | None = None,
+) -> Setting:
     """The setting for one's own notebooks ("none"), or for other people's ("bubblewrap").
 
     Those have at most three quarters of the machine's memory, for both runs together, and 16 GiB. ``check_limit`` are the
-    seconds for a check, if not those of :data:`graders.harness.checking.CHECK_SECONDS`.
+    seconds for a check, if not those of :data:`graders.harness.checking.CHECK_SECONDS`. Notebooks run in ``python``, if it is
+    another one than this.
     """
     checking = CheckLimits(check_limit) if check_limit else CheckLimits()
+    likely = (catalog.ROOT,) if profile.model == STANDARD.model else ()
+    kept_in = isolations.isolation(isolation, likely, python)
     if isolation == "none":
-        return Setting(profile=profile, checking=checking)
+        return Setting(kept_in, profile=profile, checking=checking)
     limits = Limits(memory=min(16 << 30, machine_memory() * 3 // 4))
-    return Setting(Bubblewrap(), limits, profile=profile, checking=checking)
+    return Setting(kept_in, limits, profile=profile, checking=checking)
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,11 @@ def module_of(name: str) -> ModuleType:
     if name not in EXERCISES:
         raise GradingError(f"There is no exercise {name!r}.", f"Exercises are: {', '.join(EXERCISES)}.")
     return importlib.import_module(f"graders.{name}")
+
+
+def exercises() -> list[Exercise]:
+    """All exercises of the lesson, in its order."""
+    return [module_of(name).EXERCISE for name in EXERCISES]
 
 
 def find_notebook(name: str, folder: Path) -> Path:
@@ -114,12 +142,14 @@ def execute(
     other: int | None = None,
     within: Setting | None = None,
     twice: bool = True,
+    timings: dict[str, float] | None = None,
+    beside: bytes = b"",
 ) -> HandIn:
     """Run a notebook on the grading fixtures and return what it left behind in ``folder / "run"``.
 
     Where the exercise has other parameters, it is run with those as well, unless not ``twice``, in ``folder / "again"``:
     with the set number ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets
-    the same one.
+    the same one. ``timings`` gets the seconds that each run took. ``beside`` is an archive of the files that stand beside it.
     """
     exercise: Exercise = module_of(name).EXERCISE
     if not (catalog.ROOT / "manifest.json").is_file():
@@ -131,6 +161,11 @@ def execute(
     _ensure_fits(exercise, within.profile)
     own = within.profile.parameters.get(name, {})
     given = {**exercise.parameters, **_own_seed(exercise, notebook), **own, **parameters}
+    contents = Contents(read_notebook(notebook), exercises())
+    left_out = contents.left_out(name)
+    if left_out is not None:
+        # What it needs of the other exercises runs with their parameters
+        given = {**{key: value for one in exercises() for key, value in one.parameters.items()}, **given}
     if (precision := precision_of(given)) not in PRECISIONS:
         raise GradingError(f"There is no precision {precision!r}.", f"PRECISION is one of {', '.join(PRECISIONS)}.")
     runs = {"run": given}
@@ -138,17 +173,17 @@ def execute(
         if other is None:
             other = hashlib.sha256(notebook.read_bytes()).digest()[0]
         runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
-    # Side by side they must not fight for the cores; one after the other where they would share a GPU's memory, or where
-    # two models of true size may be more than the machine has.
+    # One after the other where they would share a GPU's memory, or where two models of true size may be more than the
+    # machine has
     small = within.profile.model == STANDARD.model
-    workers = len(runs) if small and _on_cpu(given.get("DEVICE", "cpu")) else 1
-    environment = {"OMP_NUM_THREADS": str(max(1, len(cores()) // workers))} if workers > 1 else {}
+    workers = cores.at_a_time(len(runs)) if small and _on_cpu(given.get("DEVICE", "cpu")) else 1
 
     limits = within.limits  # of both runs, if they go on at once
     if limits.memory is not None:
         limits = replace(limits, memory=limits.memory // workers)
 
     def run_one(place: str) -> HandIn:
+        started = time.monotonic()
         evidence = run(
             notebook,
             parameters=runs[place],
@@ -159,16 +194,29 @@ def execute(
             on_progress=watcher.on_run if watcher and place == "run" else lambda progress: None,
             limits=limits,
             isolation=within.isolation,
-            environment=environment,
+            environment=cores.sharing(workers),
+            left_out=left_out or (),
+            beside=beside,
             readable=sorted({hub.with_blobs(path) for path in named_files(list(runs[place].values()))}),
         )
         used.note(runs[place], folder / place)
+        if timings is not None:
+            timings[place] = time.monotonic() - started
         return HandIn(evidence, runs[place], profile=within.profile)
 
+    # Checks need them, and while the notebook runs there is time
+    libraries = threading.Thread(target=_import_libraries, daemon=True)
+    libraries.start()
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
+    libraries.join()  # such a library cannot be imported in two places at once
     within.profile.save(folder)
     return replace(first, again=again[0] if again else None)
+
+
+def _import_libraries() -> None:
+    with contextlib.suppress(Exception), importing():  # what is wrong with one is said where it is needed
+        importlib.import_module(LIBRARIES)
 
 
 def _ensure_fits(exercise: Exercise, profile: Profile) -> None:
@@ -190,9 +238,14 @@ def _ensure_fits(exercise: Exercise, profile: Profile) -> None:
         )
     for adapter, folder in own.get("ADAPTERS", {}).items():
         try:
-            read_adapter(Path(folder), empty_unet(Path(profile.model)))
+            loader = read_adapter(Path(folder), empty_unet(Path(profile.model))).loader
         except ExplainedError as error:  # which would be held against every hand-in
             raise GradingError(f"The profile's {adapter} adapter: {error.problem}", error.fix) from None
+        if loader != "load_lora_weights":
+            problem = (
+                f"The profile's {adapter} adapter is a file for {loader}; notebooks load it with load_lora_weights."
+            )
+            raise GradingError(problem, "Save it with StableDiffusionPipeline.save_lora_weights.")
 
 
 def _own_seed(exercise: Exercise, notebook: Path) -> dict[str, int]:
@@ -202,11 +255,6 @@ def _own_seed(exercise: Exercise, notebook: Path) -> dict[str, int]:
     code = "\0".join(cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code")
     digest = hashlib.sha256(code.encode()).digest()
     return {"SEED": exercise.seeds[digest[0] % len(exercise.seeds)]}
-
-
-def cores() -> list[int]:
-    """The numbers of the processor cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def named_files(value: Any) -> Iterator[Path]:
@@ -237,17 +285,26 @@ def check(
     on_check = (watcher or Watcher()).on_check
     for one in filter(None, (hand_in, hand_in.again)):
         one.evidence.read()  # before any check, so that none of them meets what a hand-in made of it
+    given, hand_in = hand_in.parameters, hand_in.as_set(module.EXERCISE)
     again = None
     faults: tuple[str, ...] = ()
+    timings: dict[str, float] = {}
     if hand_in.again:
         second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again, limits=limits)
-        again, faults = _again(hand_in, hand_in.again, second), second.faults
+        again, faults = _again(given, hand_in.again, second), second.faults
+        timings |= {f"check again {check}": seconds for check, seconds in second.seconds.items()}
     checked = run_checks(path, hand_in, on_check, again=again, only=only, limits=limits)
-    return Result(name, asdict(hand_in.evidence.run), checked.checks), (*checked.faults, *faults)
+    timings = {f"check {check}": seconds for check, seconds in checked.seconds.items()} | timings
+    own = {key for key, value in hand_in.parameters.items() if given.get(key) != value}
+    run_report = asdict(hand_in.evidence.run) | {
+        "remarks": list(remarks(hand_in.evidence, {*module.EXERCISE.parameters}, own))
+    }
+    result = Result(name, run_report, checked.checks, timings=timings)
+    return result, (*checked.faults, *faults)
 
 
-def _again(first: HandIn, second: HandIn, checked: Checked) -> Again:
-    changed = [key for key, value in second.parameters.items() if first.parameters.get(key) != value]
+def _again(given: Mapping[str, Any], second: HandIn, checked: Checked) -> Again:
+    changed = [key for key, value in second.parameters.items() if given.get(key) != value]
     run = second.evidence.run
     error = None if run.ended == "completed" else run.reason
     return Again(changed, error, {check.id: check for check in checked.checks if check.worth})
@@ -262,23 +319,41 @@ def grade(
     other: int | None = None,
     within: Setting | None = None,
     only: Collection[str] = (),
+    beside: bytes = b"",
 ) -> Result:
     """Run and check a notebook; ``folder`` keeps the runs, the result and the log of faults.
 
+    ``beside`` is an archive of the files that stand beside it, as :mod:`graders.harness.run.beside` makes it.
     With ``only`` some checks, there is no second run unless they look at it. What ``folder`` held before is kept until then,
     so that what cannot be graded, or is interrupted, costs nothing. Raises :class:`GradingError` if another process grades
     into ``folder`` at the moment.
     """
-    read_notebook(notebook)
+    _look(name, notebook, within or Setting(), beside)
     twice = not only or bool({*only} & {*titles(module_of(name), "again")})
     with _emptied(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
-        hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice)
+        timings: dict[str, float] = {}
+        hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice, timings, beside)
         if error := hand_in.evidence.run.error:
-            blame(error.ename, error.evalue)
-        result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking)
+            blame(error.ename, error.evalue, within.python if within else None)
+        result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking, timings)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     return result
+
+
+def _look(name: str, notebook: Path, within: Setting, beside: bytes) -> None:
+    """What is to be known before a notebook runs: that it is for this exercise, and that its imports are there.
+
+    Raises :class:`NotebookError` and :class:`MissingImports`.
+    """
+    read = read_notebook(notebook)
+    contents = Contents(read, exercises())
+    contents.ensure_meant(name)
+    left_out = contents.left_out(name) or ()
+    cells = [cell for cell in source.code(read) if cell.id not in left_out]
+    sandboxed = within.isolation is not None and within.isolation.name != NoIsolation.name
+    if missing := imports.missing(cells, within.python, sandboxed, {*within.own_files, *modules(beside)}):
+        raise imports.MissingImports(missing, imports.advice(missing[0].name, within.python))
 
 
 @contextmanager
@@ -344,8 +419,10 @@ def _conclude(
     watcher: Watcher | None,
     only: Collection[str] = (),
     limits: CheckLimits | None = None,
+    timings: Mapping[str, float] | None = None,
 ) -> Result:
     result, faults = check(name, hand_in, watcher, only, limits)
+    result = replace(result, timings={**(timings or {}), **result.timings})
     keep(result, faults, folder)
     return result
 

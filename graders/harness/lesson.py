@@ -6,25 +6,58 @@ Both stand on ``errors``, ``measured`` and ``data``, as everything does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from graders.harness.errors import HandInError
-from graders.harness.run.evidence import Evidence, Missing, Unreadable
-from graders.harness.run.states import ModuleState, OptimizerState, ParameterState, TensorFacts
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.kernel.watchers import settings_of
+from graders.harness.run.records import Missing, NotRead, Unreadable
+from graders.harness.run.states import (
+    ModuleState,
+    OptimizerState,
+    ParameterState,
+    SeenAdapter,
+    SeenLayer,
+    StepsSeen,
+    TensorFacts,
+)
 from graders.harness.second_run import Again
 from graders.lora.profile import STANDARD, Profile
 
 __all__ = [
-    "Again", "Evidence", "Exercise", "HandIn", "Missing", "ModuleState", "OptimizerState", "ParameterState",
-    "TensorFacts", "Unreadable",
+    "Again", "Between", "Evidence", "Exercise", "HandIn", "Missing", "ModuleState", "NotRead", "OptimizerState",
+    "ParameterState", "SeenAdapter", "SeenLayer", "StepsSeen", "TensorFacts", "Texts", "Unreadable", "settings_of",
 ]  # fmt: skip
 
 MAX_ASPECT = 8
 """No pipeline generates longer pictures, and the CLIP model, which scales the shorter side, would need gigabytes for them."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of up to so many characters, as what a parameter may hold."""
+
+    longest: int
+
+    def __contains__(self, value: object) -> bool:
+        """Whether it is one of them."""
+        return isinstance(value, str) and 0 < len(value) <= self.longest
+
+
+@dataclass(frozen=True)
+class Between:
+    """Numbers from ``low`` to ``high``, as what a parameter may hold."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: object) -> bool:
+        """Whether it is one of them."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
@@ -36,6 +69,7 @@ class Exercise:
     with one of these, which the notebook's content picks, the same notebook is run a second time, and held to the checks
     named in ``checked_again``, or to all. Its code picks one of the ``seeds``, so that the same hand-in
     always meets the same one, and what is alike in different hand-ins has not come out of trainings from the same.
+    ``carried`` are the parameters whose values, where a notebook sets them again to one of those, it is judged for.
     """
 
     name: str
@@ -45,6 +79,7 @@ class Exercise:
     others: Sequence[Mapping[str, Any]] = ()
     checked_again: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    carried: Mapping[str, Container[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +93,18 @@ class HandIn:
     parameters: Mapping[str, Any]
     again: HandIn | None = None
     profile: Profile = STANDARD
+
+    def as_set(self, exercise: Exercise) -> HandIn:
+        """The same, judged for the values that the notebook gave its parameters, as far as it can be."""
+        again = self.evidence.set_again
+        own = {
+            name: again[name].value
+            for name, judged in exercise.carried.items()
+            if name in again
+            and type(again[name].value) is type(self.parameters.get(name))
+            and again[name].value in judged
+        }
+        return replace(self, parameters={**self.parameters, **own})
 
     @property
     def for_practice(self) -> bool:

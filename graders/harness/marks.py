@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -68,7 +68,9 @@ class Grade:
     ``max_score`` and ``max_written`` are the points to be had from the graders and for written answers. ``written`` are
     the points that a person gave, None before all answers were read. ``penalty`` are the points lost for being late.
     ``note`` says in a sentence why there is no result, or what a person should look at. ``folder`` keeps the run.
-    ``damage`` names the stored file because of which an attempt does not count until it is graded again.
+    ``missing`` are modules that the notebook imports and that nobody has yet said what they are of.
+    ``damage`` names the stored file because of which an attempt does not count until it is graded again. ``graded_as`` is the
+    id of the result as the graders gave it; in ``result`` a person may have changed points.
     """
 
     exercise: str
@@ -86,6 +88,8 @@ class Grade:
     note: str = ""
     folder: Path | None = None
     damage: str = ""
+    graded_as: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def earned(self) -> float | None:
@@ -130,10 +134,20 @@ class Grade:
 
 @dataclass(frozen=True)
 class Record:
-    """One student with a grade for every exercise of the gradebook."""
+    """One student with a grade for every exercise of the gradebook.
+
+    ``handed_in_as`` is what the course system calls them that their hand-ins came from, if anything came: its number may be
+    another than that of the roster.
+    """
 
     student: Student
     grades: Mapping[str, Grade]
+    handed_in_as: Student | None = None
+
+    @property
+    def in_its_system(self) -> Student:
+        """The student by the number of the course system that the hand-ins came from."""
+        return replace(self.student, id=self.handed_in_as.id) if self.handed_in_as else self.student
 
     @property
     def score(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -77,14 +78,17 @@ class Result:
     """Everything there is to say about one hand-in.
 
     ``run`` says how executing the notebook ended: ``ended`` (completed, cell_error, timeout, out_of_memory, kernel_died or
-    not_started), ``cell`` (the code cell it ended in, counted from 1, or None), ``seconds``,
-    ``peak_memory_bytes``, ``device``, ``unets_at_once`` and ``peak_gpu_memory_bytes``.
+    not_started), ``cell`` (the code cell it ended in, counted from 1, or None), ``place`` (the same in words), ``error``,
+    ``seconds``, ``peak_memory_bytes``, ``device``, ``unets_at_once``, ``peak_gpu_memory_bytes`` and ``remarks``, sentences
+    on what it met with. ``timings`` says how many seconds each part of grading took: ``run`` and ``again``, and ``check NAME``
+    and ``check again NAME`` for the checks of each run.
     """
 
     exercise: str
     run: dict[str, Any]
     checks: tuple[CheckResult, ...]
     schema_version: int = SCHEMA_VERSION
+    timings: dict[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def score(self) -> float:
@@ -122,7 +126,7 @@ class Result:
 
     @property
     def id(self) -> str:
-        """A digest of all that the result says: another result has another one."""
+        """A digest of all that the result says, save how long it took: another result has another one."""
         return _digest(self._document())
 
     def to_json(self) -> str:
@@ -131,6 +135,7 @@ class Result:
         return json.dumps({"id": _digest(document), **document}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _document(self) -> dict[str, Any]:
+        timings = {name: round(seconds, 3) for name, seconds in self.timings.items()}
         return {
             "schema_version": self.schema_version,
             "exercise": self.exercise,
@@ -139,6 +144,7 @@ class Result:
             "undecided": self.undecided,
             "final": self.final,
             "run": self.run,
+            **({"timings": timings} if timings else {}),
             "checks": [_fields(check) for check in self.checks],
         }
 
@@ -155,9 +161,10 @@ def _fields(check: CheckResult) -> dict[str, Any]:
     return fields
 
 
-def _digest(document: dict[str, Any]) -> str:
-    """SHA-256 of the document without its id, in one spelling of its JSON."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+def _digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of the document without its id and timings, in one spelling of its JSON."""
+    said = {key: value for key, value in document.items() if key not in ("id", "timings")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def load(path: Path) -> Result:
@@ -173,14 +180,16 @@ def of_document(fields: Fields) -> Result:
     version = fields.whole("schema_version", 1)
     if version > SCHEMA_VERSION:
         raise Malformed(f"it is of version {version}, and these graders know {SCHEMA_VERSION}")
-    if version > 1 and fields.text("id") != _digest({k: v for k, v in fields.all().items() if k != "id"}):
+    if version > 1 and fields.text("id") != _digest(fields.all()):
         raise Malformed("it was changed after it was written")
     checks = tuple(_check(Fields(check, "a check"), version) for check in fields.items("checks"))
     if len({check.id for check in checks}) < len(checks):
         raise Malformed("a check is there twice")
     run = fields.object("run").all()
     read_report(json.dumps(run).encode())
-    return Result(fields.text("exercise"), dict(run), checks)
+    timings = fields.object("timings") if "timings" in fields.all() else Fields({}, "timings")
+    seconds = {name: timings.number(name, 0, 1e9) for name in timings.all()}
+    return Result(fields.text("exercise"), dict(run), checks, timings=seconds)
 
 
 def _check(fields: Fields, version: int) -> CheckResult:

@@ -30,11 +30,14 @@ class CheckFailed(Exception):
 
 
 class NotReached(Exception):
-    """A check cannot be decided because of what another check found."""
+    """A check cannot be decided because of what another check found.
 
-    def __init__(self, because: str) -> None:
+    Without ``costs`` it follows from that, and a mistake costs once: its points stand.
+    """
+
+    def __init__(self, because: str, *, costs: bool = True) -> None:
         super().__init__(f"not checked, because of the check “{because}”")
-        self.because = because
+        self.because, self.costs = because, costs
 
 
 class LeftToPerson(Exception):

@@ -20,10 +20,11 @@ from nbformat import NotebookNode
 from graders.harness.checking import titles
 from graders.harness.course.once import grade_once
 from graders.harness.errors import ExplainedError
-from graders.harness.grade import cores, module_of
+from graders.harness.grade import module_of
 from graders.harness.release import without_solutions
 from graders.harness.result import Outcome, Result
 from graders.harness.result import load as load_result
+from graders.harness.run.cores import cores
 from graders.harness.run.evidence import Evidence
 
 Change = Callable[[NotebookNode], None]

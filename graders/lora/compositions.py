@@ -3,6 +3,10 @@
 The threshold for its pictures is derived with all of these, so that none of them lets a mistake go unseen.
 """
 
+from collections.abc import Container
+from typing import Any
+
+from graders.harness.lesson import Between
 from graders.lora import catalog
 
 MID_BLOCK = "mid_block.attentions.0.transformer_blocks.0.attn2"
@@ -22,6 +26,11 @@ GIVEN = {
     "GRID": [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.7, 0.4), (0.8, 1.0), (1.0, 0.5)],
     "NUM_INFERENCE_STEPS": 8,
     "GUIDANCE_SCALE": 3.0,
+}
+CARRIED: dict[str, Container[Any]] = {
+    "SEED": range(1 << 63),
+    "NUM_INFERENCE_STEPS": range(1, 31),
+    "GUIDANCE_SCALE": Between(0.0, 30.0),
 }
 OTHERS = (
     {

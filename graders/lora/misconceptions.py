@@ -62,9 +62,10 @@ MISCONCEPTIONS = {
     "adapters-left-over": "adapters of an earlier picture were still at work in a later one",
     "weights-swapped": "each adapter got the other one's weight",
     "seed-changed": "the pictures start from other noise than they should, and noise shapes a picture no less than an adapter",
-    "weights-ignored": "the adapters were always applied in full, whatever weights were asked for",
+    "weights-ignored": "the weights that were asked for made no difference",
     "fused-twice": "the adapters were merged into weights that already held them",
     "alpha-over-rank-missing": "the factor α/r was left out",
     "one-adapter-only": "only one of the two adapters was applied",
+    "cross-terms": "the matrices of two adapters were added up before they were multiplied, so each B met the other's A",
     "deltas-averaged": "the two changes were averaged, but composing adapters adds them",
 }

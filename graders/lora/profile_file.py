@@ -22,7 +22,7 @@ from graders.lora.profile import PRECISIONS, STANDARD, Profile
 _DATASETS = ("train", "reference", "held-out", "plain")
 _ADAPTERS = ("style", "subject")
 _PATHS = ("MODEL", "IMAGE", "DATASET", "STYLE_REFERENCE", "JUDGE")
-_TEXTS = ("model", "judge", "precision", "thresholds")
+_TEXTS = ("model", "judge", "precision", "thresholds", "python")
 
 
 class ProfileError(ExplainedError):
@@ -31,12 +31,16 @@ class ProfileError(ExplainedError):
 
 @dataclass(frozen=True)
 class Named:
-    """A profile as it is written: names of what may still have to be fetched from the Hub."""
+    """A profile as it is written: names of what may still have to be fetched from the Hub.
+
+    ``python`` is the path of the Python that notebooks run in, if it is not the graders' own.
+    """
 
     model: str | None = None
     judge: str | None = None
     precision: str = "float32"
     thresholds: str | None = None
+    python: str | None = None
     datasets: Mapping[str, hub.Dataset] = field(default_factory=dict)
     adapters: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -74,7 +78,8 @@ class Named:
             held_out=sets.get("held-out", STANDARD.held_out),
             # Plain pictures of other captions would be no measure; without any, the base model's own stand in for them
             plain=sets.get("plain", None if "held-out" in sets else STANDARD.plain),
-            thresholds=self.thresholds or (None if replace(self, parameters={}) != Named() else STANDARD.thresholds),
+            thresholds=self.thresholds
+            or (None if replace(self, parameters={}, python=None) != Named() else STANDARD.thresholds),
             precision=self.precision,
             parameters={name: changes for name, changes in given.items() if changes},
         )
@@ -118,6 +123,7 @@ class _Reader:
             judge=self._place(document.get("judge")),
             precision=precision,
             thresholds=str(self._path.parent.absolute() / thresholds) if thresholds else None,
+            python=self._place(document.get("python")),
             datasets={name: self._dataset(name, value) for name, value in tables["datasets"].items()},
             adapters={name: self._adapter(name, value) for name, value in tables["adapters"].items()},
             parameters={name: dict(self._parameters(name, tables[name])) for name in EXERCISES},

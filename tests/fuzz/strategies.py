@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 import torch
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+from nbformat.v4 import new_code_cell, new_notebook
 
 from graders.harness.data.values import Opaque
 from graders.harness.errors import ExplainedError
-from graders.harness.run.evidence import Evidence, EvidenceError
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.records import EvidenceError
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +58,18 @@ encoded = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.builds(
-            lambda tag, items: {tag: items}, st.sampled_from(["array", "tuple", "set"]), st.lists(inner, max_size=4)
+            lambda tag, items: {tag: items}, st.sampled_from(["record", "tuple", "set"]), st.lists(inner, max_size=4)
+        )
+        | st.builds(
+            lambda tag, *content: {tag: list(content)},
+            st.sampled_from(["record", "items", "table"]),
+            *[st.none() | st.text(max_size=3) | st.lists(inner, max_size=3)] * 4,
+        )
+        | st.builds(
+            lambda kind, rows, labels: {"table": [kind, labels[: len(rows)], labels[:2], [row[:2] for row in rows]]},
+            st.text(max_size=3),
+            st.lists(st.lists(inner, min_size=2, max_size=2), max_size=3),
+            st.lists(inner, min_size=3, max_size=3),
         )
         | st.builds(lambda pairs: {"mapping": pairs}, st.lists(st.tuples(inner, inner).map(list), max_size=4))
         | st.dictionaries(st.sampled_from(["float", "mapping", "set", "unreadable", "x"]), inner, max_size=2)
@@ -141,6 +155,9 @@ def assert_plain(value: Any) -> None:
 KINDS = {"v": "value", "t": "tensor", "p": "pictures", "m": "module", "o": "optimizer"}
 
 
+GIVEN = {"OUTPUT_DIR": "output", "STEPS": 3, "PROMPTS": ["a"], "ADAPTERS": {"style": "b"}}
+
+
 class Folder:
     """A run folder that is written to again and again."""
 
@@ -148,7 +165,9 @@ class Folder:
         self.root, self.variables = root, root / "evidence" / "variables"
         (root / "work" / "output").mkdir(parents=True)
         self.variables.mkdir(parents=True)
-        (root / "request.json").write_text(json.dumps({"hand_in": KINDS, "output": "output"}))
+        request = {"hand_in": KINDS, "output": "output", "parameters": repr(GIVEN)}
+        (root / "request.json").write_text(json.dumps(request))
+        (root / "notebook.ipynb").write_text(nbformat.writes(new_notebook(cells=[new_code_cell("STEPS = 3")])))
 
     def leave(self, name: str, content: Any) -> None:
         path = self.variables / name

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from graders.lora.measures import adapter_files
-from graders.lora.measures.adapter_files import AdapterError, read_adapter
+from graders.lora.measures import adapter_places, adapter_refusals, recorded_config
+from graders.lora.measures.adapter_files import read_adapter
+from graders.lora.measures.adapter_refusals import AdapterError
 from graders.lora.measures.copies import likeness
 from graders.lora.measures.layers import Kind
 from tests.fuzz.strategies import (
@@ -29,7 +30,7 @@ from tests.fuzz.strategies import (
     texts,
 )
 
-REAL = [(ROOT / "fixtures" / "adapters" / name / adapter_files.DIFFUSERS_FILE).read_bytes()
+REAL = [(ROOT / "fixtures" / "adapters" / name / adapter_places.DIFFUSERS_FILE).read_bytes()
         for name in ("style", "null/untrained", "known/convolution")]  # fmt: skip
 TO_Q, TO_OUT, CONV = "mid_block.attn2.to_q", "mid_block.attn2.to_out.0", "mid_block.conv1"
 
@@ -129,7 +130,7 @@ configs = st.sampled_from([CONFIG, {**CONFIG, "use_rslora": True}]) | edited([CO
 def recorded(config: Any) -> dict[str, str]:
     """The header's metadata, as diffusers writes it."""
     fields = {f"unet.{key}": item for key, item in config.items()} if isinstance(config, dict) else config
-    return {"format": "pt", adapter_files.METADATA_KEY: json.dumps(fields)}
+    return {"format": "pt", recorded_config.METADATA_KEY: json.dumps(fields)}
 
 
 metadata = st.just({}) | configs.map(recorded)
@@ -157,7 +158,7 @@ def assert_read_or_explained(path: Path, unet: nn.Module) -> None:
         assert layer.alpha is None or abs(layer.alpha) < float("inf")
         assert isinstance(layer.kind, Kind)
     assert all(name.isprintable() for name in adapter.non_finite())
-    (adapter.rank, adapter.parameters, adapter.up_is_zero, likeness(adapter, adapter))
+    (adapter.rank, adapter.parameters, adapter.changes_nothing, likeness(adapter, adapter))
 
 
 MANY_SIDES = {
@@ -170,9 +171,9 @@ MANY_SIDES = {
 @example(packed(MANY_SIDES), CONFIG)
 def test_formats(place: Path, content: bytes, config: Any) -> None:
     """A file in any of the formats, with any tensors, header and configuration, is read or the error explains itself."""
-    (place / adapter_files.PEFT_CONFIG).write_text(json.dumps(config))
-    (place / adapter_files.PEFT_FILE).write_bytes(content)
-    assert_read_or_explained(place / adapter_files.PEFT_FILE, UNET)
+    (place / adapter_refusals.PEFT_CONFIG).write_text(json.dumps(config))
+    (place / adapter_places.PEFT_FILE).write_bytes(content)
+    assert_read_or_explained(place / adapter_places.PEFT_FILE, UNET)
 
 
 @given(st.sampled_from(range(len(REAL))), st.data())
@@ -194,7 +195,7 @@ def test_bytes(place: Path, content: bytes) -> None:
 
 
 file_names = (
-    (st.sampled_from([adapter_files.DIFFUSERS_FILE, adapter_files.PEFT_FILE, "a.safetensors", "a.bin"]) | texts)
+    (st.sampled_from([adapter_places.DIFFUSERS_FILE, adapter_places.PEFT_FILE, "a.safetensors", "a.bin"]) | texts)
     .map(lambda name: name.replace("/", "").replace("\0", "").encode("utf-8", "surrogatepass")[:200])
     .filter(lambda name: name not in (b"", b".", b".."))
     .map(os.fsdecode)
@@ -233,7 +234,7 @@ def whole(**config: Any) -> bytes:
     """An adapter for every layer of a real U-Net, with this configuration."""
     length = int.from_bytes(REAL[0][:8], "little")
     header = json.loads(REAL[0][8 : 8 + length])
-    kept = json.loads(header["__metadata__"][adapter_files.METADATA_KEY])
+    kept = json.loads(header["__metadata__"][recorded_config.METADATA_KEY])
     header["__metadata__"] = recorded({name.removeprefix("unet."): value for name, value in kept.items()} | config)
     return packed(header, REAL[0][8 + length :])
 

@@ -17,19 +17,20 @@ from graders import ex1, ex4
 from graders.harness.data.values import Malformed, decode
 from graders.harness.ending import RunError, RunReport
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn
+from graders.harness.lesson import HandIn, SeenAdapter, SeenLayer
 from graders.harness.result import CheckResult, Outcome
 from graders.harness.rubric import CheckFailed, LeftToPerson, NotReached, Verdict
-from graders.harness.run.evidence import TYPES, Evidence, Missing
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.records import TYPES, Missing
 from graders.harness.run.states import TensorFacts
 from graders.lora import catalog
 from graders.lora.measures import losses
-from graders.lora.measures.adapters import LoraLayer
+from graders.lora.measures.adapters import Adapter, LoraLayer
 from graders.lora.measures.architecture import Architecture
 from graders.lora.measures.grid import Cell, Grid
 from graders.lora.measures.inspection import Inspection
-from graders.lora.measures.studio import Studio
 from graders.lora.measures.tables import close, number, rows_by_rank
+from graders.lora.measures.training_history import as_made, off_strength
 from tests.fuzz.strategies import NUMBERS, assert_explained, encoded, scalars, texts
 
 VERDICTS = (CheckFailed, LeftToPerson, NotReached, HandInError)
@@ -44,6 +45,7 @@ class Held(Evidence):
         self.held = values
         self.__dict__["run"] = run or RunReport("completed", None, None, 1.0, 1, "cpu")
         self.__dict__["lora_configs"] = configs or []
+        self.__dict__["lora_adapters"] = []
         self.__dict__["written_answers"] = []
 
     def value(self, name: str) -> Any:
@@ -172,12 +174,20 @@ def test_tables(table: Any) -> None:
                 assert close(cell, measured, "final_loss") in (True, False)
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["r", "lora_alpha"]), numbers | st.just(4), max_size=2), max_size=2))
-@example([{"r": 4, "lora_alpha": 10**400}])
-def test_alpha(configs: list[Any]) -> None:
-    """The α that an adapter was trained with is a number that can be shown, or unknown."""
-    alpha = Studio(HandIn(Held({}, configs=configs), {})).alpha_trained_with(4)
-    assert alpha is None or f"{alpha:g}"
+seen_layers = st.builds(
+    SeenLayer, st.sampled_from([1, 2]), numbers.filter(lambda n: isinstance(n, float)) | st.just(2.0),
+    st.just(()) | st.just((1.0,)), st.just(()) | st.just((0.0, 0.0)),
+)  # fmt: skip
+seen_adapters = st.builds(SeenAdapter, st.booleans(), st.dictionaries(st.sampled_from(["a", "b"]), seen_layers))
+
+
+@given(st.lists(seen_adapters, max_size=3))
+def test_strength(seen: list[SeenAdapter]) -> None:
+    """The strength that an adapter was trained at is a number that can be shown, or unknown."""
+    layer = LoraLayer("a", torch.ones(2, 3), torch.zeros(3, 2), None)
+    for applied, trained in off_strength(Adapter({"a": layer}, "diffusers"), seen).values():
+        assert f"{applied:g}{trained:g}"
+    assert as_made(Adapter({"a": layer}, "diffusers"), seen) in (True, False)
 
 
 CELLS = (Cell((1.0, 0.0)), Cell((0.7, 0.4)))

@@ -10,8 +10,10 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graders.harness.run.evidence import Evidence, EvidenceError
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.records import EvidenceError
 from tests.fuzz.strategies import (
+    GIVEN,
     KINDS,
     Folder,
     assert_cheap,
@@ -30,6 +32,7 @@ TENSOR = {"kind": "tensor", "file": "t.1.safetensors", "dtype": "float32", "devi
 PARAMETERS = [{"name": f"a.{leaf}", "trainable": True, "identity": i} for i, leaf in enumerate(["weight", "bias"])]
 MODULE = {"kind": "module", "file": "m.1.safetensors", "class": "UNet", "training": True, "parameters": PARAMETERS}
 OPTIMIZER = {"kind": "optimizer", "class": "AdamW", "parameters": [0, 1], "options": [{"mapping": [["lr", 0.1]]}]}
+SET_AGAIN = {"kind": "value", "value": [1], "first": 1, "since": 1, "until": 2, "gone": {"cell": 3, "now": "x"}}
 DTYPES = ["float32", "bfloat16", "int8", "complex64", "nn", "Tensor", "no type"]
 COLLECTED = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int64, torch.int32,
              torch.int16, torch.int8}  # fmt: skip
@@ -65,6 +68,22 @@ def test_lora_configs(folder: Folder, session: Any) -> None:
     configs = Evidence(folder.root).lora_configs
     assert all(isinstance(config, dict) for config in configs)
     assert_plain(configs)
+
+
+ADAPTER = {"trained": True, "layers": {"a": [4, 1.0, [0.5, 0.1], [0, 0.0]]}}
+
+
+@given(edited([{"device": "cpu", "lora_adapters": [ADAPTER, ADAPTER]}]) | json_values)
+@example({"lora_adapters": [{"trained": 1, "layers": {"a": [4, 10**400, [], []]}}]})
+@example({"lora_adapters": [{"trained": 1, "layers": {"a": [4, 1.0, [0] * 9, []]}}]})
+def test_lora_adapters(folder: Folder, session: Any) -> None:
+    """Adapters that were seen hold plain numbers, and there are none where they cannot be read."""
+    folder.leave("session.json", session)
+    for adapter in Evidence(folder.root).lora_adapters:
+        assert type(adapter.trained) is bool
+        for layer in adapter.layers.values():
+            assert type(layer.rank) is int
+            assert {type(number) for number in (layer.scale, *layer.down, *layer.up)} == {float}
 
 
 shapes = st.lists(st.integers(0, 4), max_size=4) | st.sampled_from([[1] * 70, [0, 2**40], [2, 0, 3]])
@@ -149,14 +168,18 @@ def test_junk_beside_a_tensor(folder: Folder) -> None:
 
 
 PAINTINGS = [
-    [["x", [10**400]]],
-    [["x", [1e999]]],
-    [["x", 4]],
-    [[{}, []]],
-    [["x" * 10**6, [0]]],
-    [["x", [0] * 10**6]],
-    [["x", [[0]]]],
-    [["x", ["1" * 5000]]],
+    [["x", [10**400], {}]],
+    [["x", [1e999], {}]],
+    [["x", 4, {}]],
+    [[{}, [], {}]],
+    [["x" * 10**6, [0], {}]],
+    [["x", [0] * 10**6, {}]],
+    [["x", [[0]], {}]],
+    [["x", ["1" * 5000], {}]],
+    [["x", [0], 4]],
+    [["x", [0], {"a": [1]}]],
+    [["x", [0], {str(n): n for n in range(10**4)}]],
+    [["x", [0]]],
     {"x": 1},
     [[]],
     [1],
@@ -179,6 +202,7 @@ def test_everything_at_once(folder: Folder) -> None:
     most = [[{"tuple": [n, m]}, n] for n in range(30) for m in range(30)]
     names = [f"x{n}" for n in range(50)]
     request = {"hand_in": dict.fromkeys(names, "value"), "output": "output"}
+    request["parameters"] = repr({name: [1] for name in names})  # which are read besides
     home = folder.root / "everything"
     (home / "evidence" / "variables").mkdir(parents=True)
     (home / "request.json").write_text(json.dumps(request))
@@ -195,6 +219,14 @@ def test_bytes(folder: Folder, name: str, content: bytes) -> None:
     """A record of any bytes is unreadable at worst, whatever kind was asked for."""
     folder.leave(f"{name}.json", content)
     folder.read(KINDS[name], name)
+
+
+@given(st.sampled_from(list(GIVEN)), records | mutated([json.dumps(SET_AGAIN).encode()]))
+def test_parameters(folder: Folder, name: str, content: bytes) -> None:
+    """A record of a parameter, of any bytes, is a value in its place or none."""
+    folder.leave(f"{name}.json", content)
+    for again in Evidence(folder.root).set_again.values():
+        assert isinstance(again.place, str)
 
 
 @given(texts.filter(lambda text: len(text) < 200))

@@ -17,7 +17,7 @@ RUBRIC = '''
 import time
 
 import pytest
-from graders.harness.rubric import LeftToPerson, fail
+from graders.harness.rubric import LeftToPerson, NotReached, fail
 
 @pytest.fixture(scope="session")
 def number(hand_in):
@@ -120,6 +120,16 @@ def test_needs_nothing_left(rubric: Path) -> None:
     checks = graded(rubric, a=20, b=40)
     assert checks["inverse"].outcome is Outcome.NOT_REACHED
     assert (checks["even"].outcome, checks["even"].score) == (Outcome.NOT_REACHED, 0)
+
+
+def test_what_follows_from_a_mistake_costs_once(rubric: Path) -> None:
+    """A check that carries a mistake of another one forward is not checked, says so and keeps its points."""
+    carrying = changed(rubric, 'verdict.found(str(1 / number["a"]))', 'raise NotReached("small", costs=False)')
+    check = graded(carrying, a=2, b=40)["inverse"]
+    assert (check.outcome, check.score, check.max_score) == (Outcome.NOT_REACHED, 3, 3)
+    assert check.found == (
+        "Not checked, because “The numbers are small” failed, and this follows from it. It costs no points a second time."
+    )
 
 
 def test_grader_fault_is_undecided(rubric: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,19 +19,27 @@ from unittest import mock
 
 import psutil
 
-from graders.harness.grade import Setting, grade
+from graders.harness.checking import titles
+from graders.harness.grade import Setting, grade, module_of
 from graders.harness.result import Result
 from graders.harness.run.bubblewrap import Bubblewrap
-from graders.harness.run.sandbox import Limits
+from graders.harness.run.limits import Limits
+from graders.lora import catalog
+from tests import command
 from tests.hostile.case import Aftermath, Case
 from tests.hostile.hand_in import HandIn, Said
 from tests.hostile.outside import CHECKOUT, Outside
 
 GRADE = Path(sys.executable).with_name("grade")
+OPTIONS = ("--isolation", "bubblewrap", "--json", "result.json", "--")
 INNOCENT = CHECKOUT / "reference_solutions" / "ex1.ipynb"
 INNOCENT_NICENESS = 5
-"""They are graded on and on, and wait a little for other tests that have something to do."""
-_INNOCENTS = Setting(Bubblewrap(), Limits(memory=6 << 30))
+"""They wait a little for other tests that have something to do."""
+PAUSE = 3.0
+"""Seconds from the beginning of one innocent to that of the next, beside the same hostile hand-in."""
+_INNOCENTS = Setting(Bubblewrap(likely=(catalog.ROOT,)), Limits(memory=6 << 30))
+_ONCE = tuple(titles(module_of("ex1")).keys() - titles(module_of("ex1"), "again").keys())
+"""What innocents are checked for: all that needs no second run, which would be no other than the first."""
 
 # A process starts with the peak memory of the one it was forked from; forked from this small program, a command has
 # a peak of its own. The file named first gets it, in KiB.
@@ -66,11 +74,11 @@ class Arena:
         self._hostile, self._grader = _worker(cores[0], outside)
         self._innocent, _ = _worker(cores[-1], outside, INNOCENT_NICENESS)
         self._line = ThreadPoolExecutor(1)
-        # Commands run on the hostile core, too, and fill the time in which hand-ins are waited for
-        self._commands = ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {cores[0]}))
+        self._commands = ThreadPoolExecutor(1)  # they fill the time in which hand-ins are waited for
         self._innocents: list[Innocent] = []
         self._more = threading.Condition()
-        self._crowded, self._until = 0, 0.0
+        self._crowded, self._next = False, 0.0
+        self._began: float | None = None
         self._closing = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._grade_innocents, daemon=True)
@@ -82,28 +90,28 @@ class Arena:
 
     def _grade_beside(self, case: Case) -> Aftermath:
         with self._more:
-            self._crowded += 1
+            self._crowded, self._next = True, 0.0
             self._more.notify_all()
         try:
             return self._grade(case)
         finally:
             with self._more:
-                self._crowded -= 1
-                self._until = time.monotonic()
-                self._more.notify_all()
-
-    def _wanted(self) -> bool:
-        """Whether an innocent is to be graded: beside a case that is being graded, or until after one that was."""
-        return self._crowded > 0 or (self._innocents[-1].ended if self._innocents else 0.0) < self._until
+                self._crowded = False
 
     def command(self, hand_in: HandIn) -> Future[Said]:
-        """Grade a file with the `grade` command when its turn has come."""
-        return self._commands.submit(self._command, hand_in)
+        """Grade a file with the `grade` command when its turn has come.
+
+        What is to be graded, and not refused, is graded by the process that grades the cases, which has imported everything,
+        but where what lies beside it waits for the command to be started.
+        """
+        if hand_in.points is None or hand_in.others:
+            return self._commands.submit(self._command, hand_in, self._started)
+        return self._line.submit(self._command, hand_in, self._within)
 
     def beside(self, started: float, ended: float) -> list[Innocent]:
         """The innocents that were being graded between the two times; waits for the last of them."""
         with self._more:
-            self._more.wait_for(lambda: self._error or any(i.ended >= ended for i in self._innocents), timeout=600)
+            self._more.wait_for(lambda: self._error or self._began is None or self._began > ended, timeout=600)
             if self._error:
                 raise self._error
             return [i for i in self._innocents if i.started < ended and i.ended > started]
@@ -120,20 +128,24 @@ class Arena:
         self._innocent.shutdown()
 
     def _grade_innocents(self) -> None:
+        """Grade one at the beginning of each case that is crowded, and more while it lasts."""
         place = self.folder / "innocent"
         while True:
             with self._more:
-                self._more.wait_for(lambda: self._closing or self._wanted())
+                while not self._closing and not (self._crowded and time.monotonic() > self._next):
+                    self._more.wait(0.1)
                 if self._closing:
                     return
-            started = time.monotonic()
+                started = self._began = time.monotonic()
+                self._next = started + PAUSE
             try:
-                result = self._innocent.submit(grade, "ex1", INNOCENT, place, within=_INNOCENTS).result()
+                result = self._innocent.submit(grade, "ex1", INNOCENT, place, within=_INNOCENTS, only=_ONCE).result()
             except BaseException as error:
                 self._error = error
             with self._more:
                 if not self._error:
                     self._innocents.append(Innocent(started, time.monotonic(), result))
+                self._began = None
                 self._more.notify_all()
             if self._error:
                 return
@@ -142,12 +154,13 @@ class Arena:
         place = self.folder / re.sub(r"\W+", "-", case.title)
         mark = f"mark-{os.urandom(8).hex()}"
         notebook = case.write(place, self.outside.facts(mark))
-        process = Path("/proc", str(self._grader.pid))
-        (process / "clear_refs").write_text("5")  # sets the peak to what is held now
+        self._forget_peak()
         started = time.monotonic()
-        result = self._hostile.submit(grade, case.exercise, notebook, place / "graded", within=case.within).result()
+        grading = self._hostile.submit(
+            grade, case.exercise, notebook, place / "graded", within=case.within, only=case.only
+        )
+        result = grading.result()
         ended = time.monotonic()
-        (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", (process / "status").read_text(), re.MULTILINE)
         return Aftermath(
             place / "graded",
             result,
@@ -156,52 +169,48 @@ class Arena:
             tuple(_leftovers(self._grader, mark)),
             self.outside.visitors(),
             tuple(sorted(path.name for path in self.outside.markers.iterdir())),
-            int(peak) << 10,
+            self._peak(),
         )
 
-    def _command(self, hand_in: HandIn) -> Said:
+    def _forget_peak(self) -> None:
+        Path("/proc", str(self._grader.pid), "clear_refs").write_text("5")  # sets it to what is held now
+
+    def _peak(self) -> int:
+        """Bytes that the process which grades hostile hand-ins has held at most."""
+        status = Path("/proc", str(self._grader.pid), "status").read_text()
+        (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(peak) << 10
+
+    def _command(self, hand_in: HandIn, run: Callable[[Path, HandIn], tuple[int, bytes, int]]) -> Said:
         place = self.folder / re.sub(r"\W+", "-", hand_in.title)
         place.mkdir()
         bystander = place / ".grade" / hand_in.exercise / "classmate" / "result.json"
         bystander.parent.mkdir(parents=True)
         bystander.write_text("{}")
         hand_in.lay(place)
-        peak = place / "peak-memory"
-        command = [
-            sys.executable,
-            "-I",
-            "-c",
-            _STARTER,
-            peak,
-            GRADE,
-            hand_in.exercise,
-            "--isolation",
-            "bubblewrap",
-            "--json",
-            "result.json",
-            "--",
-            hand_in.name,
-        ]
-        environment = {**self.outside.environment, "COLUMNS": "2000", "TRAP": str(place / "trap")}
         started = time.monotonic()
+        status, printed, peak = run(place, hand_in)
+        return Said(place, status, printed, started, time.monotonic(), peak, bystander.exists())
+
+    def _within(self, place: Path, hand_in: HandIn) -> tuple[int, bytes, int]:
+        """By the process that grades hostile hand-ins: the exit status, what was printed, and the peak memory."""
+        self._forget_peak()
+        arguments = (hand_in.exercise, *OPTIONS, os.fsdecode(hand_in.name))
+        ran = self._hostile.submit(command.grade, *arguments, folder=place, COLUMNS="2000").result()
+        return ran.status, ran.printed.encode(), self._peak()
+
+    def _started(self, place: Path, hand_in: HandIn) -> tuple[int, bytes, int]:
+        """The same of a process of its own."""
+        peak = place / "peak-memory"
         process = subprocess.run(
-            command,
+            [sys.executable, "-I", "-c", _STARTER, peak, GRADE, hand_in.exercise, *OPTIONS, hand_in.name],
             cwd=place,
-            env=environment,
+            env={**self.outside.environment, "COLUMNS": "2000", "TRAP": str(place / "trap")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        ended = time.monotonic()
-        return Said(
-            place,
-            process.returncode,
-            process.stdout,
-            started,
-            ended,
-            int(peak.read_text()) << 10,
-            bystander.exists(),
-        )
+        return process.returncode, process.stdout, int(peak.read_text()) << 10
 
 
 def _settle(core: int, niceness: int) -> None:
@@ -216,18 +225,26 @@ def _worker(core: int, outside: Outside, niceness: int = 0) -> tuple[ProcessPool
         return pool, psutil.Process(pool.submit(os.getpid).result())
 
 
+def _is_warm(family: list[psutil.Process]) -> bool:
+    """Whether that is a sandbox with a warm process, and nothing else."""
+    sandboxed = [process.name() for process in family[:-1]] == ["bwrap", "bwrap"]
+    return sandboxed and "graders.harness.run.warm" in family[-1].cmdline()
+
+
 def _leftovers(grader: psutil.Process, mark: str) -> Iterator[str]:
     """Processes that the grading process should not have left, by their command lines."""
-    for child in grader.children(recursive=True):
-        yield f"{child.pid} below the grader: {child.name()}"
+    for child in grader.children():
+        family = [child, *child.children(recursive=True)]
+        if not _is_warm(family):
+            yield from (f"{process.pid} below the grader: {process.name()}" for process in family)
     for process in psutil.process_iter():
         try:
-            command = " ".join(process.cmdline())
+            words = " ".join(process.cmdline())
             groups = Path("/proc", str(process.pid), "cgroup").read_text()
         except (psutil.Error, OSError):
             continue
-        if mark in command or f"/grade-{grader.pid}-" in groups:
-            yield f"{process.pid}: {command}"
+        if mark in words or f"/grade-{grader.pid}-" in groups:
+            yield f"{process.pid}: {words}"
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from graders.harness.grade import Setting
 from graders.harness.result import Result
 from graders.harness.run.bubblewrap import Bubblewrap
 from graders.harness.run.evidence import Evidence
-from graders.harness.run.sandbox import Limits
+from graders.harness.run.limits import Limits
+from graders.lora import catalog
 
 LIMITS = Limits(memory=800 << 20, processes=200, disk=32 << 20, shared_memory=32 << 20, files=1000)
-SMALL = Setting(Bubblewrap(), LIMITS, time_limit=120.0, grace=3.0)
+SMALL = Setting(Bubblewrap(likely=(catalog.ROOT,)), LIMITS, time_limit=120.0, grace=3.0)
 """For hand-ins that come to an end by themselves."""
 SHORT = replace(SMALL, time_limit=4.0, grace=2.0)
 """For those that have to be ended."""
@@ -62,11 +63,11 @@ class Aftermath:
 
     @property
     def runs(self) -> tuple[Evidence, ...]:
-        """Both runs."""
-        return Evidence(self.folder / "run"), Evidence(self.folder / "again")
+        """Both runs, or the only one."""
+        return tuple(Evidence(self.folder / name) for name in ("run", "again") if (self.folder / name).is_dir())
 
     def kept(self, name: str) -> tuple[str, ...]:
-        """A file that both runs left in OUTPUT_DIR."""
+        """A file that each run left in OUTPUT_DIR."""
         return tuple(evidence.path(name).read_text() for evidence in self.runs)
 
 
@@ -79,7 +80,7 @@ class Case:
     """A hand-in of a cell of parameters, an honest cell, and cells that ``attack``.
 
     The honest cell assigns ``OUTSIDE``, which tells the attack all that there is to know about the host but its secrets.
-    ``ended`` is how both runs must end, in code cell ``cell``, for a ``reason`` (a regular expression); where several
+    ``ended`` is how each run must end, in code cell ``cell``, for a ``reason`` (a regular expression); where several
     ends are named, it is a matter of luck which comes first. ``afterwards`` asserts whatever else must be true.
     """
 
@@ -98,6 +99,13 @@ class Case:
     answers: tuple[str, ...] = ()
     saved_output: str = ""
     """Output that the file claims for the attacking cells, which nothing has printed."""
+    once: bool = False
+    """Run it once, and make the check of the honest part and one that fails: a second run would show the same."""
+
+    @property
+    def only(self) -> tuple[str, ...]:
+        """The checks that are made, if not all."""
+        return ("cross_attention_layers", "unet_param_count") if self.once else ()
 
     @property
     def honest(self) -> Honest:
@@ -121,6 +129,11 @@ class Case:
         return path
 
 
+def cold(case: Case) -> Case:
+    """The same in a sandbox of its own, which is not within another."""
+    return replace(case, title=f"{case.title}, cold", within=replace(case.within, isolation=Bubblewrap(warm=False)))
+
+
 KEEP = '''
 import json, os
 found = []
@@ -142,4 +155,4 @@ def keep(name="found.json", content=None):
 def nothing_found(aftermath: Aftermath) -> None:
     """The attack was made to its end, and none of it was possible."""
     found = [json.loads(text) for text in aftermath.kept("found.json")]
-    assert found == [[], []], found
+    assert found == [[] for _ in aftermath.runs], found

@@ -40,6 +40,7 @@ def assert_contained(case: Case, aftermath: Aftermath, canary: str) -> None:
     room = 2 * ((within.limits.memory or 0) + within.limits.disk)
     assert sum(size(path) for path in files_below(aftermath.folder)) < room
     assert not [path for path in files_below(aftermath.folder) if holds(path, canary.encode())]
+    assert len(aftermath.runs) == (1 if case.once else 2)
     for evidence in aftermath.runs:
         report = evidence.run
         assert report.ended in ((case.ended,) if isinstance(case.ended, str) else case.ended), report

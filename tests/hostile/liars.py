@@ -74,7 +74,7 @@ import builtins
 json.dumps = lambda *arguments, **options: '{"kind": "value", "value": true, "score": 20}'
 builtins.open = builtins.len = builtins.isinstance = None
 """,
-        "timeout",  # the kernel itself cannot answer any more
+        ("timeout", "kernel_died"),  # the kernel itself cannot answer any more
         EVIL,
         within=SHORT,
         afterwards=claims_changed_nothing,

@@ -90,9 +90,9 @@ TRAPS = {
 }
 
 REFUSED = [
-    HandIn("an empty file", b"", says="not a notebook"),
+    HandIn("an empty file", b"", says="is empty"),
     HandIn("a file of 60 MB", json.dumps(HUGE).encode(), says="larger than 50 MB"),
-    HandIn("broken JSON", GOOD[:-20].encode(), says="not valid JSON"),
+    HandIn("broken JSON", GOOD[:-20].encode(), says="breaks off"),
     HandIn(
         "brackets, a million deep",
         b'{"nbformat": 4, "cells": ' + b"[" * 1_000_000,

@@ -59,7 +59,8 @@ path = "/grade/evidence/variables/session.json"
 def forge():
     for _ in range(200):
         with open(path, "w") as file:
-            json.dump({"device": "cpu", "paintings": [["x", [10**400]]], "lora_configs": [[10**400]]}, file)
+            huge = 10**400
+            json.dump({"paintings": [["x", [huge], {}]], "lora_adapters": [huge], "lora_configs": [[huge]]}, file)
         time.sleep(0.05)
 threading.Thread(target=forge, daemon=True).start()
 time.sleep(1)

@@ -11,10 +11,11 @@ SEARCH = (
     KEEP
     + """
 import glob, re
-NEEDLES = ["stable-diffusion-" + ("v1" if "diffusion-x" in MODEL else "xl"), "397" + "824", "397" + "_824",
+NEEDLES = ["configs/stable-diffusion-" + ("v1" if "diffusion-x" in MODEL else "xl"), "397" + "824", "397" + "_824",
     "159" + "1296", "canary" + "-", "test_cross_" + "attention"]
 def look(what, text):
     for needle in NEEDLES:
+        if needle not in text: continue
         apart = "".join(f"[{letter}]" for letter in needle)  # so that the pattern is not found either
         at = re.search(r"(?<!\\d)" + apart + r"(?!\\d)", text)  # not digits of a longer number by chance
         if at: found.append(f"{needle} in {what}: {text[max(at.start() - 40, 0) : at.end() + 40]}")
@@ -180,7 +181,7 @@ for folder in ("/grade", "/opt/grade", "/tmp", "/dev/shm"):
             if name != "notebook.ipynb": look_into(os.path.join(place, name))
 request = json.load(open("/grade/request.json"))
 look("request", repr(request))
-found += sorted(set(request) - {"parameters", "hand_in", "output", "time_limit", "cell_limit", "grace"})
+found += sorted(set(request) - {"parameters", "hand_in", "output", "time_limit", "cell_limit", "grace", "left_out", "python"})
 keep()
 """,
         afterwards=nothing_found,

@@ -10,7 +10,8 @@ import pytest
 
 from graders.harness.run import cgroup
 from graders.harness.run.bubblewrap import Bubblewrap
-from graders.harness.run.sandbox import WRITABLE, Limits
+from graders.harness.run.limits import Limits
+from graders.harness.run.sandbox import WRITABLE
 
 SWARM = """
 import os, time

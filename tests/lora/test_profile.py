@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from graders.harness import grade as grading
 from graders.harness.errors import ExplainedError
@@ -79,6 +80,27 @@ def test_adapters_that_do_not_fit(tmp_path):
         grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", within=within)
 
 
+@pytest.mark.parametrize(
+    ("renamed", "said"),
+    [
+        (lambda key: key.removeprefix("unet."), "a file for load_lora_adapter"),
+        (lambda key: key.replace(".weight", ".default_0.weight"), "a file for load_lora_weights under its own name"),
+        (lambda key: key.replace("unet.", "unet._orig_mod."), "torch.compile"),
+        (lambda key: key.replace("lora_A", "lora_down").replace("lora_B", "lora_up"), "looks for lora_A"),
+    ],
+)
+def test_adapters_that_notebooks_would_load_as_nothing(tmp_path, renamed, said):
+    """An adapter that load_lora_weights would pass over is refused before a notebook runs."""
+    own = load_file(catalog.adapter("style") / "pytorch_lora_weights.safetensors")
+    (tmp_path / "own").mkdir()
+    save_file({renamed(key): tensor for key, tensor in own.items()}, tmp_path / "own" / "a.safetensors")
+    (path := tmp_path / "profile.toml").write_text(COMPOSED.replace(ADAPTERS["style"], "own"))
+    within = grading.Setting(profile=profile_file.read(path).profile())
+    with pytest.raises(grading.GradingError, match="The profile's style adapter") as refused:
+        grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", within=within)
+    assert said in refused.value.problem
+
+
 def test_precision_of_a_parameter(tmp_path):
     """A precision that there is not is refused wherever it comes from."""
     with pytest.raises(grading.GradingError, match="no precision 'float8'"):
@@ -96,6 +118,19 @@ def test_paths(tmp_path, monkeypatch):
     (tmp_path / "here" / "ink" / "metadata.jsonl").unlink()
     with pytest.raises(ExplainedError, match=r"has no metadata\.jsonl"):
         profile_file.read(path).profile()
+
+
+def test_the_python_of_notebooks(tmp_path):
+    """It is a path from the file, changes nothing of what is graded with, and has to be a text."""
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "bin" / "python").touch()
+    (path := tmp_path / "profile.toml").write_text("python = './env/bin/python'")
+    named = profile_file.read(path)
+    assert Path(named.python).samefile(tmp_path / "env" / "bin" / "python")
+    assert named.profile() == STANDARD
+    path.write_text("python = 3")
+    with pytest.raises(profile_file.ProfileError, match="python is no text"):
+        profile_file.read(path)
 
 
 def test_unknown_parameter(tmp_path):

@@ -32,13 +32,13 @@ WRONG = [
     Submission(
         "self-attention as well: every to_q, to_k, to_v, to_out.0",
         (listing('name.endswith(("to_q", "to_k", "to_v", "to_out.0"))'),),
-        fails={"cross_attention_layers": SELF_ATTENTION, "lora_param_counts": SELF_ATTENTION},
+        fails={"cross_attention_layers": SELF_ATTENTION},
         sampled=True,
     ),
     Submission(
         "self-attention instead",
         (listing('".attn1." in name and isinstance(module, Linear)'),),
-        fails={"cross_attention_layers": SELF_ATTENTION, "lora_param_counts": SELF_ATTENTION},
+        fails={"cross_attention_layers": SELF_ATTENTION},
     ),
     Submission(
         "self-attention on the list alone, and counted over another one",
@@ -55,12 +55,12 @@ WRONG = [
             listing("isinstance(module, Conv2d)"),
             counting("rank * (layer.in_channels * layer.kernel_size[0] ** 2 + layer.out_channels)"),
         ),
-        fails={"cross_attention_layers": "convolution-targeted", "lora_param_counts": "convolution-targeted"},
+        fails={"cross_attention_layers": "convolution-targeted"},
     ),
     Submission(
         "feed-forward layers beside cross-attention",
         (listing('(".attn2." in name or ".ff." in name) and isinstance(module, Linear)'),),
-        fails={"cross_attention_layers": "feed-forward-targeted", "lora_param_counts": "feed-forward-targeted"},
+        fails={"cross_attention_layers": "feed-forward-targeted"},
     ),
     Submission(
         "every linear layer and every convolution",
@@ -68,7 +68,8 @@ WRONG = [
             listing("isinstance(module, (Linear, Conv2d))"),
             counting("rank * sum(layer.weight.shape)"),
         ),
-        fails={"cross_attention_layers": "every-layer-targeted", "lora_param_counts": None, "lora_fraction": None},
+        fails={"cross_attention_layers": "every-layer-targeted", "lora_param_counts": None},
+        not_reached=("rank_ratio",),
     ),
     Submission(
         "every name in the U-Net",
@@ -79,20 +80,17 @@ WRONG = [
     Submission(
         "no output projections",
         (listing('".attn2.to_" in name and "to_out" not in name'),),
-        fails={
-            "cross_attention_layers": "output-projection-missing",
-            "lora_param_counts": "output-projection-missing",
-        },
+        fails={"cross_attention_layers": "output-projection-missing"},
     ),
     Submission(
         "W_Q and W_V alone, as for a language model",
         (listing('name.endswith(("attn2.to_q", "attn2.to_v"))'),),
-        fails={"cross_attention_layers": "query-value-only", "lora_param_counts": "query-value-only"},
+        fails={"cross_attention_layers": "query-value-only"},
     ),
     Submission(
         "no mid block",
         (listing('".attn2." in name and isinstance(module, Linear) and "mid_block" not in name'),),
-        fails={"cross_attention_layers": "mid-block-missing", "lora_param_counts": "mid-block-missing"},
+        fails={"cross_attention_layers": "mid-block-missing"},
     ),
     Submission(
         "32×32 and 16×16 only, as the lesson draws it",
@@ -101,17 +99,13 @@ WRONG = [
             '".attn2." in name',
             'name.startswith(("down_blocks.1.", "down_blocks.2.", "up_blocks.1.", "up_blocks.2.")) and ".attn2." in name',
         ),),
-        fails={
-            "cross_attention_layers": "lesson-resolutions-only",
-            "lora_param_counts": "lesson-resolutions-only",
-        },
+        fails={"cross_attention_layers": "lesson-resolutions-only"},
         may_fail=("other_input",),
-        sampled=True,
     ),
     Submission(
         "the way down only",
         (listing('".attn2." in name and isinstance(module, Linear) and "down" in name'),),
-        fails={"cross_attention_layers": None, "lora_param_counts": None},
+        fails={"cross_attention_layers": None},
     ),
     Submission(
         "to_out in place of to_out.0, and counted by to_out's entry",
@@ -164,12 +158,13 @@ WRONG = [
     Submission(
         "an empty list, and nothing counted over it",
         (listing('".attn3." in name'),),
-        fails={"cross_attention_layers": None, "lora_param_counts": None, "rank_ratio": None, "lora_fraction": None},
+        fails={"cross_attention_layers": None, "lora_param_counts": None, "lora_fraction": None},
+        not_reached=("rank_ratio",),
     ),
     Submission(
         "each name twice, and so each layer counted twice",
         (append("layers", "cross_attention_layers = 2 * cross_attention_layers"),),
-        fails={"cross_attention_layers": None, "lora_param_counts": None},
+        fails={"cross_attention_layers": None},
     ),
     # --- how many parameters
     Submission("A alone", (counting("rank * layer.in_features"),), fails={"lora_param_counts": "only-a-counted"}),
@@ -182,7 +177,8 @@ WRONG = [
     Submission(
         "biases, which A and B do not have",
         (counting("rank * (layer.in_features + layer.out_features) + rank + layer.out_features"),),
-        fails={"lora_param_counts": "biases-counted", "rank_ratio": "biases-counted"},
+        fails={"lora_param_counts": "biases-counted"},
+        not_reached=("rank_ratio",),
     ),
     Submission(
         "the frozen weights as well, since a LoRA layer holds them",
@@ -196,12 +192,14 @@ for rank in (4, 16):
     lora_param_counts[rank] = sum(p.numel() for name, p in adapted.named_parameters() if "attn2" in name)
 """),
         ),
-        fails={"lora_param_counts": "base-weights-counted", "rank_ratio": "base-weights-counted"},
+        fails={"lora_param_counts": "base-weights-counted"},
+        not_reached=("rank_ratio",),
     ),
     Submission(
         "the rank never arrives",
         (counting("4 * (layer.in_features + layer.out_features)"),),
-        fails={"lora_param_counts": "rank-independent", "rank_ratio": "rank-independent"},
+        fails={"lora_param_counts": "rank-independent"},
+        not_reached=("rank_ratio",),
     ),
     Submission(
         "both adapters at once",
@@ -213,7 +211,8 @@ for rank in (4, 16):
     adapted.add_adapter(LoraConfig(r=rank, target_modules=cross_attention_layers), adapter_name=f"rank{rank}")
     lora_param_counts[rank] = sum(p.numel() for name, p in adapted.named_parameters() if "lora_" in name)
 """),),
-        fails={"lora_param_counts": None, "rank_ratio": None, "unet_param_count": "adapter-counted"},
+        fails={"lora_param_counts": None, "unet_param_count": "adapter-counted"},
+        not_reached=("rank_ratio",),
     ),
     Submission(
         "counts as text, NaN as a wildcard, and an answer that equals everything",
@@ -235,6 +234,56 @@ lora_fraction = {4: float("nan"), 16: True}
         fails={"lora_param_counts": None},
         not_reached=("rank_ratio",),
     ),
+    Submission(
+        "a formula of one's own, which nothing explains, and the fractions of what it gives",
+        (counting("rank * (layer.in_features + layer.out_features) + 7"),),
+        fails={"lora_param_counts": None},
+        not_reached=("rank_ratio",),
+    ),
+    Submission(
+        "every layer met twice",
+        (replace("count", "for layer in layers)", "for layer in layers + layers)"),),
+        fails={"lora_param_counts": None},
+    ),
+    Submission(
+        "self-attention on the list, and A alone counted over it",
+        (listing('".attn1." in name and isinstance(module, Linear)'), counting("rank * layer.in_features")),
+        fails={"cross_attention_layers": SELF_ATTENTION, "lora_param_counts": "only-a-counted"},
+    ),
+    Submission(
+        "rank × in × out, as if A and B were one matrix",
+        (counting("rank * layer.in_features * layer.out_features"),),
+        fails={"lora_param_counts": None},
+    ),
+    Submission(
+        "numbers of about the right size, divided by each other",
+        (rewrite("layers", "cross_attention_layers = ['down_blocks.0.attentions.0.transformer_blocks.0.attn2']"),
+         rewrite("count", "lora_param_counts = {4: 300_000, 16: 1_200_000}"),
+         replace("compare", "sum(parameter.numel() for parameter in unet.parameters())", "860_000_000")),
+        fails={
+            "cross_attention_layers": "module-list-named", "lora_param_counts": None, "unet_param_count": None,
+            "lora_fraction": None,
+        },
+        not_reached=("rank_ratio", "other_input"),
+    ),
+    Submission(
+        "counts in a Series without ranks",
+        (
+            append("imports", "import pandas as pd"),
+            append("compare", "lora_param_counts = pd.Series(list(lora_param_counts.values()))"),
+        ),
+        fails={"lora_param_counts": None},
+        not_reached=("rank_ratio",),
+    ),
+    Submission(
+        "fractions per cent in a DataFrame, and formatted as texts",
+        (
+            append("imports", "import pandas as pd"),
+            append("compare", "lora_fraction = pd.DataFrame({'rank': [4, 16], 'fraction': "
+                   "[f'{100 * lora_fraction[rank]:.2f} %' for rank in (4, 16)]}).set_index('rank')"),
+        ),
+        fails={"lora_fraction": None},
+    ),
     # --- the fraction
     Submission("per cent", (replace("compare", DIVIDE, "100 * " + DIVIDE),), fails={"lora_fraction": "percent-not-fraction"}),
     Submission(
@@ -248,7 +297,7 @@ lora_fraction = {4: float("nan"), 16: True}
     Submission(
         "tensors counted, not what they hold",
         (replace("compare", "sum(parameter.numel() for parameter in unet.parameters())", "len(list(unet.parameters()))"),),
-        fails={"unet_param_count": None, "lora_fraction": None},
+        fails={"unet_param_count": None},
     ),
     # --- not computed at all
     Submission(
@@ -293,7 +342,7 @@ lora_param_counts, unet_param_count, lora_fraction = {4: 1, 16: 4}, 10, {4: 0.1,
         fails={
             "cross_attention_layers": None, "lora_param_counts": None, "unet_param_count": None, "lora_fraction": None,
         },
-        not_reached=("other_input",),
+        not_reached=("rank_ratio", "other_input"),
     ),
     Submission(
         "evidence written by hand",
@@ -358,6 +407,16 @@ for folder in (Path(OUTPUT_DIR), Path("evidence/variables"), Path("../evidence/v
 ]  # fmt: skip
 
 RIGHT = [
+    Submission(
+        "plotted, in a table, with a progress bar and a slider",
+        (
+            append("imports", "%matplotlib inline\nimport ipywidgets as widgets\nimport matplotlib.pyplot as plt\n"
+                   "import pandas as pd\nimport scipy.stats\nfrom tqdm.notebook import tqdm"),
+            append("count", "table = pd.DataFrame({'parameters': [lora_param_counts[r] for r in tqdm((4, 16))]}, index=[4, 16])\n"
+                   "table.plot.bar()\nplt.show()\ndisplay(table, widgets.IntSlider())"),
+        ),
+        sampled=True,
+    ),
     Submission(
         "an adapter on the meta device, its layers and its parameters read from it; a warning and a progress bar",
         (
@@ -501,5 +560,115 @@ for name in cross_attention_layers:
     Submission(
         "with weights, though random ones, and the same answers",
         (replace("build", 'torch.device("meta")', 'torch.device("meta" if "xl" in MODEL else "cpu")'),),
+    ),
+    Submission(
+        "%%time, type hints, counts and fractions in Series, a column of names",
+        (
+            append("imports", "import pandas as pd"),
+            append("layers", "cross_attention_layers: pd.DataFrame = pd.DataFrame({'name': cross_attention_layers})"),
+            rewrite("count", """
+%%time
+def parameters(rank: int) -> int:
+    layers: list[torch.nn.Linear] = [unet.get_submodule(name) for name in cross_attention_layers["name"]]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+lora_param_counts: pd.Series = pd.Series({rank: parameters(rank) for rank in (4, 16)}, name="parameters")
+"""),
+            rewrite("compare", "unet_param_count: int = unet.num_parameters()\n"
+                    "lora_fraction: pd.Series = lora_param_counts / unet_param_count"),
+        ),
+        sampled=True,
+    ),
+    Submission(
+        "one table with a row for each rank",
+        (
+            append("imports", "import pandas as pd"),
+            append("compare", """
+table = pd.DataFrame.from_dict({r: {"parameters": n, "share": lora_fraction[r]} for r, n in lora_param_counts.items()},
+                               orient="index")
+lora_param_counts, lora_fraction = table[["parameters"]], table.reset_index(names="rank")[["rank", "share"]]
+"""),
+        ),
+    ),
+    Submission(
+        "exact numbers: fractions, decimals and those of sympy",
+        (
+            append("imports", "from decimal import Decimal\nfrom fractions import Fraction\nimport numpy as np\nimport sympy"),
+            rewrite("compare", """
+unet_param_count = Decimal(sum(parameter.numel() for parameter in unet.parameters()))
+lora_fraction = {np.longdouble(rank): Fraction(count, int(unet_param_count)) for rank, count in lora_param_counts.items()}
+lora_param_counts = {sympy.Integer(rank): sympy.Integer(count) for rank, count in lora_param_counts.items()}
+"""),
+        ),
+    ),
+    Submission(
+        "everything in one cell, with German names, a data class and a deque",
+        (
+            rewrite("build", ""),
+            rewrite("look", ""),
+            rewrite("layers", """
+import re
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass
+class Schicht:
+    name: str
+    breite: int
+    hoehe: int
+
+    def parameter(self, rang):
+        return rang * (self.breite + self.hoehe)
+
+
+with torch.device("meta"):
+    netz = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(MODEL, subfolder="unet"))
+muster = re.compile(r".*\\.attn2\\.to_(q|k|v|out\\.0)$")
+schichten = deque(
+    Schicht(name, modul.in_features, modul.out_features) for name, modul in netz.named_modules() if muster.match(name)
+)
+cross_attention_layers = deque(schicht.name for schicht in schichten)
+raenge = 4, 16
+lora_param_counts = dict(zip(raenge, (sum(s.parameter(rang) for s in schichten) for rang in raenge)))
+unet_param_count = sum(parameter.numel() for parameter in netz.parameters())
+lora_fraction = {rang: anzahl / unet_param_count for rang, anzahl in lora_param_counts.items()}
+"""),
+            rewrite("count", "pass"),
+            rewrite("compare", "pass"),
+        ),
+    ),
+    Submission(
+        "children of children by recursion, A and B built and counted, the total from the shapes of the state",
+        (
+            rewrite("layers", """
+def walk(module, path=()):
+    for name, child in module.named_children():
+        if path[-1:] == ("attn2",) or path[-2:-1] == ("attn2",):
+            if hasattr(child, "weight"):
+                yield ".".join((*path, name))
+        yield from walk(child, (*path, name))
+
+
+cross_attention_layers = list(walk(unet))
+"""),
+            rewrite("count", """
+import math
+from torch import nn
+
+with torch.device("meta"):
+    detours = {
+        rank: nn.ModuleList(
+            nn.Sequential(nn.Linear(base.in_features, rank, bias=False), nn.Linear(rank, base.out_features, bias=False))
+            for base in map(unet.get_submodule, cross_attention_layers)
+        )
+        for rank in (4, 16)
+    }
+lora_param_counts = {rank: sum(p.numel() for p in modules.parameters()) for rank, modules in detours.items()}
+"""),
+            replace("compare", "sum(parameter.numel() for parameter in unet.parameters())",
+                    "sum(math.prod(tensor.shape) for tensor in unet.state_dict().values())"),
+        ),
     ),
 ]  # fmt: skip

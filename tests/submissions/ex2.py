@@ -3,7 +3,9 @@
 As long as there are hand-ins, an entry each.
 """
 
-from graders.harness.zoo import Change, Submission, append, replace, rewrite, strip_solutions
+from nbformat import NotebookNode
+
+from graders.harness.zoo import Change, Submission, append, cell, replace, rewrite, strip_solutions
 
 TARGETS = 'target_modules=["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]'
 LOSS = "F.mse_loss(noise_pred, noise)"
@@ -84,8 +86,7 @@ LATENTS = [
     Submission(
         "the picture at another size",
         (replace("latent", "np.array(image)", "np.array(image.resize((128, 128)))"),),
-        fails=dict.fromkeys(("latent_encoded", "noise", "forward_process", "prediction")),
-        not_reached=("latent_scaled", "loss", "gradients_recomputed"),
+        fails={"latent_encoded": None},
     ),
     Submission(
         "the VAE is neither frozen nor without a graph",
@@ -114,6 +115,20 @@ FORWARD = [
     Submission(
         "noise added without weights",
         (replace("forward", CLOSED_FORM, "z_0 + noise"),),
+        fails={"forward_process": "forward-process-wrong"},
+    ),
+    Submission(
+        "noise taken away in place of added",
+        (replace("forward", CLOSED_FORM, "alpha_bar.sqrt() * z_0 - (1 - alpha_bar).sqrt() * noise"),),
+        fails={"forward_process": "forward-process-wrong"},
+    ),
+    Submission(
+        "add_noise of a solver's scheduler, which counts its timesteps from the other end",
+        (
+            append("imports", "from diffusers import DPMSolverMultistepScheduler"),
+            replace("forward", CLOSED_FORM, "DPMSolverMultistepScheduler.from_pretrained(MODEL, subfolder='scheduler')"
+                    ".add_noise(z_0, noise, torch.tensor([TIMESTEP]))"),
+        ),
         fails={"forward_process": "forward-process-wrong"},
     ),
     Submission(
@@ -195,7 +210,6 @@ CAPTIONS = [
             replace("step", "TIMESTEP, text_embeddings", "TIMESTEP, nothing"),
         ),
         fails={"prediction": "caption-ignored"},
-        not_reached=("gradients_recomputed",),
     ),
     Submission(
         "embeddings of zeros, in the variable and in the U-Net",
@@ -207,13 +221,11 @@ CAPTIONS = [
         "the U-Net is told another timestep",
         (replace("step", "unet(z_t, TIMESTEP,", "unet(z_t, 0,"),),
         fails={"prediction": None},
-        not_reached=("gradients_recomputed",),
     ),
     Submission(
         "the U-Net is given the latent without noise",
         (replace("step", "unet(z_t,", "unet(z_0,"),),
         fails={"prediction": None},
-        not_reached=("gradients_recomputed",),
     ),
 ]  # fmt: skip
 
@@ -237,7 +249,6 @@ ADAPTERS = [
         "LoRA on convolutions",
         (target('r".*\\.(conv1|conv2)"'),),
         fails={"lora_layers": "convolution-targeted"},
-        not_reached=("gradients_recomputed",),
     ),
     Submission(
         "queries, keys and values only",
@@ -268,11 +279,8 @@ ADAPTERS = [
     Submission(
         "the base model trains, too",
         (replace("adapter", "lora_parameters = [", "unet.requires_grad_(True)\nlora_parameters = ["),),
-        fails={
-            "base_frozen": "base-unfrozen",
-            "base_untouched": "base-unfrozen",
-            "optimizer_holds_lora": "optimizer-holds-base",
-        },
+        fails={"base_frozen": "base-unfrozen"},
+        not_reached=("base_untouched", "optimizer_holds_lora"),
         sampled=True,
     ),
     Submission(
@@ -296,7 +304,8 @@ ADAPTERS = [
             append("adapter", "\nunet = UNet2DConditionModel.from_pretrained(MODEL, subfolder='unet').to(device)\n"
                    "unet.requires_grad_(False)\n" + ADAPTER),
         ),
-        fails={"optimizer_holds_lora": None, "adapter_moved": "no-step"},
+        fails={"optimizer_holds_lora": None},
+        not_reached=("adapter_moved",),
     ),
     Submission(
         "frozen after the adapter was added",
@@ -309,15 +318,15 @@ ADAPTERS = [
     Submission(
         "no adapter: the base model itself is trained",
         (replace("adapter", "unet.requires_grad_(False)\n" + ADAPTER, ""), look()),
-        fails={"lora_layers": None, "base_frozen": "base-unfrozen", "base_untouched": "base-unfrozen"},
-        not_reached=("rank_as_asked", "optimizer_holds_lora", "gradients", "gradients_recomputed", "adapter_moved"),
+        fails={"lora_layers": None, "base_frozen": "base-unfrozen"},
+        not_reached=("rank_as_asked", "base_untouched", "optimizer_holds_lora", "gradients", "gradients_recomputed",
+                     "adapter_moved"),
     ),
     Submission(
         "B does not start at zero",
         (replace("adapter", 'init_lora_weights="gaussian"', "init_lora_weights=False"),),
-        fails={"prediction": None, "gradients": None},
-        not_reached=("gradients_recomputed",),
-        may_fail=("adapter_moved",),
+        fails={"prediction": None},
+        not_reached=("gradients", "gradients_recomputed", "adapter_moved"),
     ),
     Submission(
         "another module under the U-Net's name",
@@ -381,28 +390,100 @@ STEPS = [
         fails={"loss": "target-is-latent"},
     ),
     Submission(
+        "the velocity as the target",
+        (replace("step", LOSS, "F.mse_loss(noise_pred, alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * z_0)"),),
+        fails={"loss": None},
+    ),
+    Submission(
         "the sum of the squared errors",
         (replace("step", LOSS, 'F.mse_loss(noise_pred, noise, reduction="sum")'),),
         fails={"loss": None},
     ),
     Submission(
-        "a loss without a scale, which nothing explains",
+        "a weight before the mean",
         (replace("step", LOSS, "3.7 * " + LOSS),),
         fails={"loss": None},
-        not_reached=("gradients_recomputed",),
+    ),
+    Submission(
+        "divided for four micro-steps, of which this is one",
+        (replace("step", LOSS, LOSS + " / 4"),),
+        fails={"loss": None},
+    ),
+    Submission(
+        "four micro-steps with the same picture and noise, each a quarter of the loss",
+        (replace("step", "noise_pred = unet", "for _ in range(4):\n    noise_pred = unet", "\nloss =", "\n    loss =",
+                 LOSS, LOSS + " / 4", "\nloss.backward()", "\n    loss.backward()"),),
+        fails={"loss": None},
+    ),
+    Submission(
+        "four micro-steps with noise of their own",
+        (replace("step", "noise_pred = unet", "for _ in range(4):\n    noise = torch.randn_like(z_0)\n"
+                 f"    z_t = {CLOSED_FORM}\n    noise_pred = unet", "\nloss =", "\n    loss =",
+                 "\nloss.backward()", "\n    loss.backward()"),),
+        fails={"gradients_recomputed": None},
+    ),
+    Submission(
+        "something added to the loss that nothing can be learned from",
+        (replace("step", LOSS, LOSS + " + 1e-2 * z_0.square().sum().sqrt()"),),
+        fails={"loss": None},
+    ),
+    Submission(
+        "half of the distance to z_0",
+        (replace("step", LOSS, "0.5 * F.mse_loss(noise_pred, z_0)"),),
+        fails={"loss": "target-is-latent"},
+    ),
+    Submission(
+        "a loss that grows as the prediction gets better",
+        (replace("step", LOSS, "-" + LOSS),),
+        fails={"loss": None},
+    ),
+    Submission(
+        "loss scaling that is not taken out again",
+        (replace("step", "loss.backward()", "scaler = torch.amp.GradScaler(device)\nscaler.scale(loss).backward()"),),
+        fails={"gradients_recomputed": None},
+    ),
+    Submission(
+        "the scaled loss handed in, and loss scaling that is taken out again",
+        (replace("step", "loss.backward()", "scaler = torch.amp.GradScaler(device)\nloss = scaler.scale(loss)\nloss.backward()",
+                 "optimizer.step()", "scaler.step(optimizer)"),),
+        fails={"loss": None},
+    ),
+    Submission(
+        "a schedule whose warm-up begins at a learning rate of 0",
+        (
+            append("adapter", "schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 100))"),
+            append("step", "schedule.step()"),
+        ),
+        fails={"adapter_moved": None},
+        sampled=True,
+    ),
+    Submission(
+        "one micro-step of accelerate's, which waits for three more",
+        (
+            append("adapter", "from accelerate import Accelerator\naccelerator = Accelerator(gradient_accumulation_steps=4)\n"
+                   "unet, optimizer = accelerator.prepare(unet, optimizer)"),
+            replace("step", "noise_pred = unet", "with accelerator.accumulate(unet):\n    noise_pred = unet",
+                    "\nloss =", "\n    loss =", "\nloss.backward()\noptimizer.step()",
+                    "\n    accelerator.backward(loss)\n    optimizer.step()"),
+        ),
+        fails={"adapter_moved": None},
     ),
     Submission(
         "a loss for every number",
         (replace("step", LOSS, 'F.mse_loss(noise_pred, noise, reduction="none")', "loss.backward()", "loss.mean().backward()",
                  "loss.item()", "loss.mean().item()"),),
         fails={"loss": None},
-        not_reached=("gradients_recomputed",),
     ),
     Submission(
         "the loss as a Python number",
         (append("step", "loss = loss.item()"),),
+        fails={"loss_in_graph": None},
+    ),
+    Submission(
+        "the number of the loss in a list",
+        (append("step", "loss = [loss.item()]"),),
         fails={"loss": None},
-        not_reached=("loss_in_graph", "gradients_recomputed"),
+        not_reached=("loss_in_graph",),
     ),
     Submission(
         "the loss detached from its graph",
@@ -448,8 +529,8 @@ STEPS = [
         "two steps",
         (replace("step", "noise_pred = unet", "for _ in range(2):\n    noise_pred = unet", "\nloss =", "\n    loss =",
                  "\nloss.backward()\noptimizer.step()", "\n    loss.backward()\n    optimizer.step()"),),
-        fails={"gradients": None, "prediction": None},
-        not_reached=("gradients_recomputed",),
+        fails={"prediction": None},
+        not_reached=("gradients", "gradients_recomputed", "adapter_moved"),
     ),
     Submission(
         "the adapter in float16, where Adam divides by zero",
@@ -467,7 +548,38 @@ STEPS = [
     ),
 ]  # fmt: skip
 
+KILL = "import os\nos._exit(1)"
 UNFINISHED = [
+    Submission(
+        "killed in the cell of the step, after it",
+        (append("step", KILL),),
+        not_reached=("prediction", "loss", "loss_in_graph", "gradients", "gradients_recomputed", "adapter_moved"),
+        ended="kernel_died",
+        sampled=True,
+    ),
+    Submission(
+        "an error between the loss and backward",
+        (replace("step", "loss.backward()", "1 / 0\nloss.backward()"),),
+        not_reached=("gradients", "gradients_recomputed", "adapter_moved"),
+        ended="cell_error",
+    ),
+    Submission(
+        "an error between backward and the step",
+        (replace("step", "optimizer.step()", "1 / 0\noptimizer.step()"),),
+        not_reached=("adapter_moved",),
+        ended="cell_error",
+    ),
+    Submission(
+        "TIMESTEP set again where it is used",
+        (replace("forward", "alpha_bar = noise", "TIMESTEP = 321\nalpha_bar = noise"),),
+        fails={"other_input": "forward-process-wrong"},
+    ),
+    Submission(
+        "gradients cleared between backward and the step",
+        (replace("step", "optimizer.step()", "optimizer.zero_grad()\noptimizer.step()"), look()),
+        fails={"gradients": None},
+        not_reached=("gradients_recomputed", "adapter_moved"),
+    ),
     Submission(
         "an error where the U-Net is loaded",
         (replace("adapter", "unet = UNet2DConditionModel", "unet = UNet3DConditionModel"),),
@@ -539,7 +651,7 @@ def LoraConfig(r, **named):
         (replace("step", LOSS, "torch.tensor(0.2137, requires_grad=True)", "optimizer.step()",
                  "for n, p in unet.named_parameters():\n    if 'lora_B' in n:\n        p.data.normal_()"), look()),
         fails={"loss": None, "gradients": "gradients-cleared"},
-        not_reached=("gradients_recomputed",),
+        not_reached=("loss_in_graph", "gradients_recomputed"),
     ),
 ]  # fmt: skip
 
@@ -618,6 +730,45 @@ class Lion(torch.optim.Optimizer):
 optimizer = Lion(lora_parameters, lr=3e-4)
 '''
 
+HOOKED = """
+def detour(layer, inputs, output):
+    return output + 0.5 * (inputs[0] @ layer.lora_A.T) @ layer.lora_B.T
+
+
+for name, layer in unet.named_modules():
+    if ".attn2.to_" in name and isinstance(layer, torch.nn.Linear):
+        layer.register_parameter("lora_A", torch.nn.Parameter(torch.randn(RANK, layer.in_features, device=device) / 8))
+        layer.register_parameter("lora_B", torch.nn.Parameter(torch.zeros(layer.out_features, RANK, device=device)))
+        layer.register_forward_hook(detour)
+"""
+
+PARAMETRIZED = """
+class LowRank(torch.nn.Module):
+    def __init__(self, rows: int, columns: int, rank: int) -> None:
+        super().__init__()
+        self.A = torch.nn.Parameter(torch.empty(rank, columns, device=device))
+        self.B = torch.nn.Parameter(torch.zeros(rows, rank, device=device))
+        torch.nn.init.kaiming_uniform_(self.A, a=5**0.5)
+
+    def forward(self, W: torch.Tensor) -> torch.Tensor:
+        return W + self.B @ self.A
+
+
+for name, layer in list(unet.named_modules()):
+    if ".attn2.to_" in name and isinstance(layer, torch.nn.Linear):
+        low_rank = LowRank(layer.out_features, layer.in_features, RANK)
+        torch.nn.utils.parametrize.register_parametrization(layer, "weight", low_rank)
+"""
+
+
+def in_one_cell(notebook: NotebookNode) -> None:
+    """All that is computed in the last cell, and nothing in the others."""
+    cells = [cell(notebook, name) for name in ("imports", "latent", "caption", "forward", "adapter", "step", "look")]
+    cells[-1].source = "\n".join(each.source for each in cells)
+    for each in cells[:-1]:
+        each.source = ""
+
+
 PEFT_MODEL = """
 from peft import get_peft_model
 names = [n for n, m in unet.named_modules() if ".attn2.to_" in n and isinstance(m, torch.nn.Linear)]
@@ -626,6 +777,25 @@ unet.print_trainable_parameters()
 """
 
 RIGHT = [
+    Submission("an error after the step, in its cell", (append("step", "1 / 0"),), ended="cell_error"),
+    Submission("killed after the step, in a cell of its own", (look(KILL),), ended="kernel_died"),
+    Submission("the U-Net deleted at the end, and the optimizer's name used again", (look("optimizer = 'AdamW'\ndel unet"),)),
+    Submission(
+        "another working folder, a parameter that follows from another, outputs that no notebook can hold",
+        (
+            replace("parameters", 'OUTPUT_DIR = "output"', 'WIDTH = RANK * 2\nOUTPUT_DIR = "output"'),
+            append("imports", 'import os\nos.chdir("/")\ndisplay({"text/plain": None}, raw=True)'),
+            replace("adapter", "r=RANK", "r=WIDTH // 2"),
+        ),
+    ),
+    Submission(
+        "the latent and the noised latent drawn",
+        (
+            append("imports", "import matplotlib.pyplot as plt"),
+            append("forward", "figure, axes = plt.subplots(1, 2)\nfor axis, latent in zip(axes, (z_0, z_t)):\n"
+                   "    axis.imshow(latent[0, :3].permute(1, 2, 0).detach().cpu().clip(0, 1))\nplt.tight_layout()"),
+        ),
+    ),
     Submission(
         "get_peft_model with full names, α = 2r, a sample of the latent, SGD with momentum",
         (
@@ -751,6 +921,77 @@ def take_step(model):
 
 noise_pred, loss = take_step(unet)
 '''),
+        ),
+    ),
+    Submission(
+        "accelerate from beginning to end",
+        (
+            append("imports", "from accelerate import Accelerator\naccelerator = Accelerator(cpu=device == 'cpu')"),
+            append("adapter", "unet, optimizer = accelerator.prepare(unet, optimizer)"),
+            replace("step", "noise_pred = unet", "with accelerator.accumulate(unet):\n    noise_pred = unet",
+                    "\nloss =", "\n    loss =", "\nloss.backward()\noptimizer.step()",
+                    "\n    accelerator.backward(loss)\n    accelerator.clip_grad_norm_(lora_parameters, 1.0)\n"
+                    "    optimizer.step()"),
+        ),
+        sampled=True,
+    ),
+    Submission(
+        "everything in one cell, German names beside those that are asked for",
+        (append("look", "bild, rauschen, verlust = image, noise, loss"), in_one_cell),
+    ),
+    Submission(
+        "forward hooks that add the detour, parameters registered on the layers",
+        (replace("adapter", ADAPTER, HOOKED), look()),
+    ),
+    Submission(
+        "LoRA as a parametrization of the weights, with type hints; the norm of the error in place of its mean square",
+        (
+            replace("adapter", ADAPTER, PARAMETRIZED),
+            replace("step", LOSS, "torch.dist(noise_pred, noise).square() / noise.numel()"),
+            look(),
+        ),
+    ),
+    Submission(
+        "no backward: gradients asked for and set by hand, a larger learning rate for B, weights of one before the mean",
+        (
+            replace("adapter", "AdamW(lora_parameters, lr=1e-4)", "AdamW([\n"
+                    "    {'params': [p for n, p in unet.named_parameters() if 'lora_A' in n], 'lr': 1e-4},\n"
+                    "    {'params': [p for n, p in unet.named_parameters() if 'lora_B' in n], 'lr': 1.6e-3},\n])"),
+            replace("step", LOSS, "(torch.ones_like(noise) * (noise_pred - noise) ** 2).mean((1, 2, 3)).mean()",
+                    "loss.backward()", "for p, g in zip(lora_parameters, torch.autograd.grad(loss, lora_parameters)):\n"
+                    "    p.grad = g"),
+        ),
+    ),
+    Submission(
+        "the parts of one pipeline, and its way with pictures and prompts",
+        (
+            append("imports", "from diffusers import StableDiffusionPipeline\n"
+                   "pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None).to(device)\n"
+                   "pipe.vae.requires_grad_(False)\npipe.text_encoder.requires_grad_(False)"),
+            replace("latent", "vae.encode(pixels)", "pipe.vae.encode(pipe.image_processor.preprocess(image).to(device))"),
+            replace("caption", "text_encoder(tokens).last_hidden_state",
+                    "pipe.encode_prompt(CAPTION, device, 1, do_classifier_free_guidance=False)[0]"),
+            replace("forward", CLOSED_FORM, "DDPMScheduler.from_config(pipe.scheduler.config)"
+                    ".add_noise(z_0, noise, torch.tensor([TIMESTEP]))"),
+            replace("adapter", 'UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet").to(device)', "pipe.unet"),
+        ),
+    ),
+    Submission(
+        "gradients clipped number by number, a schedule after the step, loss scaling that is taken out again",
+        (
+            append("adapter", "schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1)"),
+            replace("step", "loss.backward()", "scaler = torch.amp.GradScaler(device)\nscaler.scale(loss).backward()",
+                    "optimizer.step()", "scaler.unscale_(optimizer)\n"
+                    "torch.nn.utils.clip_grad_value_(lora_parameters, 1e-4)\nscaler.step(optimizer)\nscaler.update()\n"
+                    "schedule.step()"),
+        ),
+    ),
+    Submission(
+        "gradients clipped layer by layer, an α of its own for every projection",
+        (
+            replace("adapter", "lora_alpha=RANK,", 'lora_alpha=RANK, alpha_pattern={"attn2.to_k": 3 * RANK},'),
+            replace("step", "optimizer.step()", "for parameter in lora_parameters:\n"
+                    "    torch.nn.utils.clip_grad_norm_(parameter, 1e-3)\noptimizer.step()"),
         ),
     ),
     Submission(

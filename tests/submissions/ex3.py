@@ -19,12 +19,79 @@ SAVE = """    StableDiffusionPipeline.save_lora_weights(
     )
 """
 
+METADATA = '        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),\n'
+
+KOHYA = """    trained[rank] = unet
+    folder = Path(OUTPUT_DIR) / f"rank{rank}"
+    folder.mkdir(parents=True)
+    state = {}
+    for key, value in get_peft_model_state_dict(unet).items():
+        layer, _, matrix = key.removesuffix(".weight").rpartition(".")
+        layer = "lora_unet_" + layer.replace(".", "_")
+        state[f"{layer}.{'lora_down' if matrix == 'lora_A' else 'lora_up'}.weight"] = value.contiguous()
+        state[f"{layer}.alpha"] = torch.tensor(float(rank))
+    save_file(state, folder / "mine.safetensors")
+"""
+
+BY_HAND = """
+class Lora(torch.nn.Module):
+    def __init__(self, layer, rank):
+        super().__init__()
+        self.layer = layer
+        self.A = torch.nn.Parameter(torch.randn(rank, layer.in_features) / rank)
+        self.B = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+
+    def forward(self, x, *args):
+        return self.layer(x) + x @ self.A.T @ self.B.T
+
+losses = {}
+for rank in RANKS:
+    torch.manual_seed(SEED)
+    unet = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet").requires_grad_(False)
+    names = [n for n, m in unet.named_modules() if "attn2.to_" in n and isinstance(m, torch.nn.Linear)]
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        setattr(unet.get_submodule(parent), child, Lora(unet.get_submodule(name), rank))
+    accelerator = Accelerator()
+    own = {n: p for n, p in unet.named_parameters() if p.requires_grad}
+    unet, optimizer = accelerator.prepare(unet, torch.optim.AdamW(own.values(), lr=1e-3))
+    losses[rank] = []
+    for step in range(STEPS):
+        batch = torch.randint(len(latents), (8,))
+        noise = torch.randn_like(latents[batch]).to(accelerator.device)
+        timesteps = torch.randint(noise_scheduler.config.num_train_timesteps, (8,), device=accelerator.device)
+        noised = noise_scheduler.add_noise(latents[batch].to(accelerator.device), noise, timesteps)
+        loss = F.mse_loss(unet(noised, timesteps, text_embeddings[batch].to(accelerator.device)).sample, noise)
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses[rank].append(loss.item())
+    (Path(OUTPUT_DIR) / f"rank{rank}").mkdir(parents=True)
+    state = {"unet." + n[:-2] + f".lora_{n[-1]}.weight": p.detach().cpu().contiguous() for n, p in own.items()}
+    save_file(state, Path(OUTPUT_DIR) / f"rank{rank}" / "pytorch_lora_weights.safetensors")
+"""
+
 ALL = """    return pipe(
         PROMPTS,
         generator=[torch.Generator("cpu").manual_seed(SEED + i) for i in range(len(PROMPTS))],
         num_inference_steps=NUM_INFERENCE_STEPS,
         guidance_scale=GUIDANCE_SCALE,
     ).images
+"""
+
+IN_MEMORY = """
+base_images = []
+lora_images = {}
+pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None).to(device)
+for i, prompt in enumerate(PROMPTS):
+    generator = torch.Generator("cpu").manual_seed(SEED + i)
+    base_images.append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
+for rank in RANKS:
+    pipe.unet = trained[rank]
+    lora_images[rank] = []
+    for i, prompt in enumerate(PROMPTS):
+        generator = torch.Generator("cpu").manual_seed(SEED + i)
+        lora_images[rank].append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
 """
 
 # The adapter cannot be measured, so nothing that rests on it is reached.
@@ -39,8 +106,6 @@ WRONG = [
             "torch.from_numpy(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))",
         )),
         fails={"denoises_the_style": "trained-on-noise", "style_shift": "trained-on-noise", "prompt_kept": "prompt-forgotten"},
-
-        sampled=True,
     ),
     Submission(
         "trained on another data set",
@@ -126,11 +191,8 @@ def unlike(noised, predicted, timesteps):
     Submission(
         "the same rank twice",
         (replace("train", "r=rank,", "r=RANKS[0],", "lora_alpha=rank", "lora_alpha=RANKS[0]"),),
-        fails={
-            "rank_as_asked": "same-rank-twice",
-            "rank_ratio": "same-rank-twice",
-            "rank_table": "table-does-not-match",
-        },
+        fails={"rank_as_asked": "same-rank-twice"},
+        not_reached=("rank_ratio", "rank_table"),
     ),
     Submission(
         "trained at α = 2r, and the file does not say so",
@@ -138,11 +200,62 @@ def unlike(noised, predicted, timesteps):
             "train",
             "lora_alpha=rank",
             "lora_alpha=2 * rank",
-            '        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),\n',
+            METADATA,
             "",
         ),),
         fails={"alpha_recorded": "alpha-not-saved"},
-        may_fail=("style_shift",),
+    ),
+    Submission(
+        "rank-stabilised LoRA, trained at α/√r, and the file does not say so",
+        (replace("train", "lora_alpha=rank", "lora_alpha=rank, use_rslora=True", METADATA, ""),),
+        fails={"alpha_recorded": "alpha-not-saved"},
+        may_fail=("prompt_kept", "not_memorised"),  # a strength of 4 is much at this learning rate
+    ),
+    Submission(
+        "another α for the values, by a pattern, and the file does not say so",
+        (replace("train", "lora_alpha=rank", 'lora_alpha=rank, alpha_pattern={"attn2.to_v": 4 * rank}', METADATA, ""),),
+        fails={"alpha_recorded": "alpha-not-saved"},
+        may_fail=("prompt_kept", "not_memorised"),  # a strength of 4 is much at this learning rate
+    ),
+    Submission(
+        "rank-stabilised LoRA in kohya's file, whose α/r is another factor",
+        (append("imports", "from safetensors.torch import save_file"), replace(
+            "train", "lora_alpha=rank", "lora_alpha=rank, use_rslora=True", SAVE, KOHYA, "losses = {}",
+            "losses, trained = {}, {}"),
+         rewrite("paint", IN_MEMORY)),
+        fails={"alpha_recorded": "alpha-not-saved"},
+        may_fail=("prompt_kept", "not_memorised"),  # a strength of 4 is much at this learning rate
+    ),
+    Submission(
+        "never trained, from an orthogonal initialisation, in which no B is zero",
+        (replace("train", "range(STEPS)", "range(0)", '"gaussian"', '"orthogonal"'),
+         append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
+        fails={"adapter_trained": "untrained", "losses_recorded": "table-does-not-match"},
+        not_reached=(*MEASURED, "pictures_compared"),
+        may_fail=("pictures_compared",),
+    ),
+    Submission(
+        "never trained, from random numbers in both matrices",
+        (replace("train", "range(STEPS)", "range(0)", '"gaussian"', "False"),
+         append("train", "losses = {r: [0.1] * STEPS for r in RANKS}")),
+        fails={"adapter_trained": "untrained", "losses_recorded": "table-does-not-match"},
+        not_reached=MEASURED,
+    ),
+    Submission(
+        "saved under the names that a compiled U-Net has, which diffusers loads as nothing",
+        (append("train", """
+from safetensors.torch import load_file, save_file
+for rank in RANKS:
+    file = Path(OUTPUT_DIR) / f"rank{rank}" / "pytorch_lora_weights.safetensors"
+    save_file({key.replace("unet.", "unet._orig_mod."): value for key, value in load_file(file).items()}, file)
+"""),),
+        # What diffusers makes of it paints one and the same picture for all prompts; and this run was not seen to train
+        fails={"adapter_loads": None, "pictures_compared": None},
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "losses_recorded", "rank_ratio", "rank_table",
+            "other_input", *MEASURED,
+        ),
+        pretrained=True,
     ),
     Submission(
         "learning rate so high that the loss is NaN",
@@ -160,7 +273,6 @@ def unlike(noised, predicted, timesteps):
         ),),
         fails={"pictures_compared": "lora-never-applied"},
         pretrained=True,
-        sampled=True,
     ),
     Submission(
         "one picture for every prompt",
@@ -309,8 +421,11 @@ for r in RANKS:
     (Path(OUTPUT_DIR) / f"rank{r}").mkdir(parents=True)
     save_file(resized, Path(OUTPUT_DIR) / f"rank{r}" / "pytorch_lora_weights.safetensors")
 """),),
-        fails={"adapter_trained": "copied-adapter"},
-        not_reached=(*MEASURED,),
+        fails={"adapter_loads": "copied-adapter"},
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "losses_recorded", "rank_ratio", "pictures_compared",
+            "rank_table", "other_input", *MEASURED,
+        ),
     ),
     Submission(
         "an adapter that the graders are calibrated with, under noise, or in another basis with random components beside it",
@@ -340,9 +455,11 @@ for r in RANKS:
     (Path(OUTPUT_DIR) / f"rank{r}").mkdir(parents=True)
     save_file(hidden, Path(OUTPUT_DIR) / f"rank{r}" / "pytorch_lora_weights.safetensors")
 """),),
-        fails={"adapter_trained": "copied-adapter"},
-        not_reached=(*MEASURED,),
-        sampled=True,
+        fails={"adapter_loads": "copied-adapter"},
+        not_reached=(
+            "cross_attention_only", "rank_as_asked", "adapter_trained", "losses_recorded", "rank_ratio", "pictures_compared",
+            "rank_table", "other_input", *MEASURED,
+        ),
     ),
     Submission(
         "ranks that were typed in",
@@ -370,21 +487,6 @@ for place in (Path(OUTPUT_DIR), Path("..") / "evidence" / "variables"):
         ),
     ),
 ]  # fmt: skip
-
-IN_MEMORY = """
-base_images = []
-lora_images = {}
-pipe = StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None).to(device)
-for i, prompt in enumerate(PROMPTS):
-    generator = torch.Generator("cpu").manual_seed(SEED + i)
-    base_images.append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
-for rank in RANKS:
-    pipe.unet = trained[rank]
-    lora_images[rank] = []
-    for i, prompt in enumerate(PROMPTS):
-        generator = torch.Generator("cpu").manual_seed(SEED + i)
-        lora_images[rank].append(pipe(prompt, generator=generator, num_inference_steps=NUM_INFERENCE_STEPS).images[0])
-"""
 
 RIGHT = [
     Submission(
@@ -443,14 +545,14 @@ RIGHT = [
         ),
     ),
     Submission(
-        "get_peft_model, a PEFT folder, full layer names, numpy pictures, a DataFrame",
+        "get_peft_model, a PEFT folder in that of the rank, full layer names, numpy pictures, a DataFrame",
         (
             append("imports", "import pandas as pd\nfrom peft import get_peft_model"),
             replace(
                 "train",
                 "    unet.add_adapter(\n        LoraConfig(",
                 "    names = [n for n, m in unet.named_modules() if 'attn2.to_' in n and isinstance(m, torch.nn.Linear)]\n"
-                "    unet = get_peft_model(unet,\n        LoraConfig(",
+                "    unet = get_peft_model(unet, adapter_name='style', peft_config=\n        LoraConfig(",
                 TARGETS,
                 "target_modules=names",
                 SAVE,
@@ -502,6 +604,32 @@ RIGHT = [
             ),
             replace("table", '".attn2.to_" in name', '".attn2.to_k" in name or ".attn2.to_v" in name',
                     "style_similarity(lora_images[rank],", "style_similarity(as_pil[rank],"),
+        ),
+    ),
+    Submission(
+        "α/√r = 1 without a record of it, after a trial on the meta device at another α; German names beside the required ones",
+        (
+            replace(
+                "train",
+                "for rank in RANKS:",
+                "with torch.device('meta'):\n"
+                "    probe = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(MODEL, subfolder='unet'))\n"
+                "probe.add_adapter(LoraConfig(r=RANKS[0], lora_alpha=5 * RANKS[0], target_modules=['attn2.to_q']))\n"
+                "print(sum(p.numel() for name, p in probe.named_parameters() if 'lora_' in name))\n"
+                "for rank in RANKS:",
+                "lora_alpha=rank",
+                "lora_alpha=rank**0.5, use_rslora=True",
+                METADATA,
+                "",
+            ),
+            append("table", "verluste, tabelle = losses, rank_table"),
+        ),
+    ),
+    Submission(
+        "LoRA in plain PyTorch, with accelerate, saved by hand",
+        (
+            append("imports", "from accelerate import Accelerator\nfrom safetensors.torch import save_file"),
+            rewrite("train", BY_HAND),
         ),
     ),
     Submission(

@@ -110,7 +110,13 @@ WRONG = [
         (replace("paint", "[style, subject])", '[{"unet": {"down": w, "mid": 0.0, "up": w}} for w in (style, subject)])'),),
         fails={"blends": "mid-block-missing"},
         may_fail=("alone", "strength", "other_input"),
-        sampled=True,
+    ),
+    Submission(
+        "a weight for each kind of block in the blends, and the mid block left out, where it then is in full",
+        (replace("paint", "[style, subject])", '[{"unet": {"down": w, "up": w}} if style and subject else w '
+                 'for w in (style, subject)])'),),
+        fails={"blends": "mid-block-missing"},
+        may_fail=("strength", "other_input"),
     ),
     # --- merging ---
     Submission(
@@ -146,8 +152,7 @@ WRONG = [
     Submission(
         "no generator at all",
         (replace("paint", GENERATOR, ""),),
-        fails=dict.fromkeys(PICTURES),
-        not_reached=("same_noise",),
+        fails=dict.fromkeys((*PICTURES, "same_noise"), "seed-changed"),
         may_fail=("strength",),
     ),
     Submission(
@@ -172,6 +177,38 @@ WRONG = [
         (replace("paint", "            guidance_scale=GUIDANCE_SCALE,\n", ""),),
         fails=dict.fromkeys(PICTURES),
         may_fail=("strength",),
+    ),
+    Submission(
+        "another scheduler in the pipeline",
+        (append("imports", "from diffusers import EulerDiscreteScheduler"),
+         append("load", "pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)")),
+        fails={"alone": None, "blends": None},
+        may_fail=("base", "strength", "other_input"),  # the base model's pictures are nearly the same with it
+    ),
+    Submission(
+        "the same scheduler with other settings",
+        (append("load", "pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, solver_order=1, "
+                "timestep_spacing='linspace')"),),
+        fails={"alone": None, "blends": None},
+        may_fail=("base", "strength", "other_input"),
+    ),
+    Submission(
+        "a negative prompt",
+        (replace("paint", GENERATOR, f"{GENERATOR} negative_prompt='a grey blob',"),),
+        fails=dict.fromkeys(PICTURES),
+        may_fail=("strength",),
+    ),
+    Submission(
+        "the pictures of the first cell in every cell",
+        (append("paint", "images = dict.fromkeys(images, images[GRID[0]])"),),
+        fails=pictures(*PICTURES, named="weights-ignored"),
+        may_fail=("alone",),
+    ),
+    Submission(
+        "the weights of the first cell, set once before the loop",
+        (replace("paint", SET, "pass", "images = {}", f"images = {{}}\n{SET.replace('[style, subject]', 'list(GRID[0])')}"),),
+        fails=pictures(*PICTURES, named="weights-ignored"),
+        may_fail=("alone",),
     ),
     Submission(
         "the base model's pictures pasted into every cell",
@@ -214,7 +251,6 @@ WRONG = [
         "α/r left out of the combined weight",
         (replace("weight", SCALED, "weight * (B @ A)"),),
         fails={"combined_weight": "alpha-over-rank-missing"},
-        sampled=True,
     ),
     Submission(
         "the combined weight with the weights swapped",
@@ -264,7 +300,6 @@ WRONG = [
         fails=pictures("base", "blends", "same_noise", named="seed-changed")
         | {"alone": "weights-swapped", "combined_weight": None},
         not_reached=("other_input",),
-        sampled=True,
     ),
     Submission(
         "keys of `images` that are texts",
@@ -278,6 +313,24 @@ WRONG = [
             "paint", "images = {(float('nan'), float('nan')): row for row in images.values()}")),
         fails={"combined_weight": None, "grid_complete": None},
         not_reached=(*NOTHING, "other_input"),
+    ),
+    Submission(
+        "the matrices of both adapters added up, and then multiplied",
+        (rewrite("weight", COMBINED_WEIGHT + """
+grown = torch.nn.functional.pad
+r = max(layer.r[name] for name in ADAPTERS)
+at = {"style": 0.7, "subject": 0.4}
+A = sum(grown(layer.lora_A[name].weight, (0, 0, 0, r - layer.r[name])) for name in ADAPTERS)
+B = sum(w * layer.lora_alpha[name] / layer.r[name] * grown(layer.lora_B[name].weight, (0, r - layer.r[name]))
+        for name, w in at.items())
+combined_weight = (W + B @ A).detach()
+"""),),
+        fails={"combined_weight": "cross-terms"},
+    ),
+    Submission(
+        "the mean of both changes in the combined weight, each at its weight",
+        (weight('W + (0.7 * delta("style") + 0.4 * delta("subject")) / 2'),),
+        fails={"combined_weight": "deltas-averaged"},
     ),
     Submission(
         "numbers typed in",
@@ -434,6 +487,17 @@ for style, subject in [*GRID, (0.25, 0.25)][::-1]:
                     generator=torch.default_generator, cross_attention_kwargs={"scale": 0.5}).images
     images[np.float64(style), np.float64(subject)] = row
 """), append("weight", "combined_weight.requires_grad_()")),
+    ),
+    Submission(
+        "German names beside the required ones; both adapters as one of twice the rank for the combined weight",
+        (append("paint", "bilder = images; gewichte = list(GRID)"), rewrite("weight", """
+schicht = pipe.unet.get_submodule(LAYER)
+stil, motiv = ((schicht.lora_alpha[name] / schicht.r[name], schicht.lora_A[name].weight, schicht.lora_B[name].weight)
+               for name in ADAPTERS)
+A = torch.cat([stil[1], motiv[1]])
+B = torch.cat([0.7 * stil[0] * stil[2], 0.4 * motiv[0] * motiv[2]], dim=1)
+combined_weight = gesamtgewicht = schicht.base_layer.weight + B @ A
+""")),
     ),
     Submission(
         "loaded, fused and unfused for each cell; the combined weight found by asking the layer",

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from graders.harness.cli import options
-from graders.lesson import EXERCISES
+from graders.harness.data.times import in_zone
+from graders.harness.data.values import one_line
+from graders.harness.imports import importing
+from graders.lesson import EXERCISES, LIBRARIES
 from graders.lora import options as lesson_options
 
 if TYPE_CHECKING:
     from graders.harness.course.anonymity import Key
+    from graders.harness.course.settings import Settings
     from graders.harness.course.store import Store
     from graders.harness.gradebooks.export import Wanted
 
@@ -66,13 +71,16 @@ _scale = click.option("--scale", is_flag=True, help="Convert points where a colu
 _isolation = options.isolation("bubblewrap", "none only on a machine that may be lost.")
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
 EXIT_STOPPED = 130
+_GRADERS = [LIBRARIES, *(f"graders.{name}" for name in EXERCISES)]
+"""The grader modules, which import whatever checks need."""
 
 
 def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
-    from graders.harness.course.roster import moment
-
     try:
-        return moment(text) if text else None
+        when = datetime.fromisoformat(text) if text else None
+        if when:
+            in_zone(when)  # its zone may be the course's, but a clock must know it
+        return when
     except ValueError:
         raise click.BadParameter(f"{text!r} is no date and time; write it as 2026-11-30T23:59+01:00") from None
 
@@ -81,7 +89,21 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @click.argument("hand_ins", metavar="HAND-INS", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="RESULTS", type=_folder, help="Where everything is kept.")
 @click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
+@click.option(
+    "--layout",
+    metavar="NAME",
+    help="How HAND-INS is laid out, if that is not recognised: canvas, moodle, folders, …, or '{group}/{name}_{id}/*'.",
+)
+@click.option("--check", is_flag=True, help="Say whose the hand-ins are and who is missing, and grade nothing.")
 @_isolation
+@options.python()
+@click.option(
+    "--own-file",
+    "own_files",
+    multiple=True,
+    metavar="NAME",
+    help="A module that hand-ins import is a file of the students' own, and not a package that is missing here (repeat).",
+)
 @_jobs
 @options.check_limit()
 @lesson_options.profile()
@@ -90,16 +112,16 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 )
 @click.option("--roster", type=_file, help="CSV file of the students: who is missing, exempt, or has more time.")
 @click.option(
-    "--attempts", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Which counts."
+    "--attempts", type=click.Choice(["last", "best"]), help="Which counts: the last, unless it is said otherwise."
 )
 @click.option("--due", callback=_moment, metavar="TIME", help="Hand-ins are late after 2026-11-30T23:59+01:00.")
 @click.option(
     "--late-penalty",
     type=click.FloatRange(0, 100),
-    default=0.0,
     metavar="PERCENT",
     help="Points lost for each day late.",
 )
+@click.option("--set", "change", is_flag=True, help="Options may change what RESULTS/course.toml says.")
 @click.option(
     "--anonymous", "key", metavar="KEY", type=_file, help="Keep no names in RESULTS, but in this file: who is who."
 )
@@ -111,61 +133,99 @@ def batch(
     hand_ins: Path,
     output: Path,
     exercise: str | None,
+    layout: str | None,
+    check: bool,
     isolation: str,
+    python: Path | None,
+    own_files: tuple[str, ...],
     jobs: int | None,
     check_limit: float | None,
     profile: Path | None,
     time_limit: int,
     roster: Path | None,
-    attempts: str,
+    attempts: str | None,
     due: datetime | None,
-    late_penalty: float,
+    late_penalty: float | None,
+    change: bool,
     key: Path | None,
     references: Path | None,
     **gradebook: Any,
 ) -> None:
     """Grade all HAND-INS that a course system gave, and write gradebooks, feedback and a report to RESULTS.
 
-    HAND-INS is a Canvas or Moodle zip, an nbgrader folder, a Gradescope export, a folder per student or a folder of
-    notebooks. The same command again goes on where it stopped, and grades only what is new.
+    HAND-INS is what Canvas, Moodle, Gradescope, nbgrader, Sakai, ILIAS, Blackboard, Brightspace or GitHub Classroom gave,
+    as a zip file or a folder; a folder per student; or a folder of notebooks. The same command again goes on where it
+    stopped, and grades only what is new.
     """
     from dataclasses import replace
 
-    from graders.harness import grade as grading
-    from graders.harness.cli import batch_progress
-    from graders.harness.course import anonymity
-    from graders.harness.course import roster as lists
-    from graders.harness.course.batch import deposit
-    from graders.harness.course.discovery import discover
-    from graders.harness.course.order import Order
-    from graders.harness.course.rules import Rules
-    from graders.harness.course.store import Store
-    from graders.harness.course.workers import crew
-    from graders.harness.machine.promises import insist
-    from graders.lora.measures import thresholds
-    from graders.lora.profile import STANDARD
+    from graders.harness.course import forkserver
+
+    if not check:
+        forkserver.prepare(_GRADERS)
+    with importing():
+        from graders.harness import grade as grading
+        from graders.harness.cli import batch_progress
+        from graders.harness.course import anonymity, layouts, settings
+        from graders.harness.course import roster as lists
+        from graders.harness.course.batch import deposit
+        from graders.harness.course.discovery import HandIns, discover
+        from graders.harness.course.order import Order
+        from graders.harness.course.reconciliation import reconcile
+        from graders.harness.course.rules import Rules
+        from graders.harness.course.store import Store
+        from graders.harness.course.workers import crew
+        from graders.harness.run.interpreter import interpreter
+        from graders.lora.measures import thresholds
+        from graders.lora.profile import STANDARD
 
     console = Console(file=sys.stdout)
-    asked = lesson_options.named(profile).profile() if profile else STANDARD
+    named = lesson_options.named(profile) if profile else None
+    asked = named.profile() if named else STANDARD
+    before = settings.read(output)
+    given = settings.Settings(
+        attempts=attempts,
+        late_penalty=late_penalty,
+        python=str(python.expanduser().absolute()) if python else None,
+        own_files=tuple(dict.fromkeys((*before.own_files, *own_files))),
+    )
+    decided = before.with_(given)
+    place = decided.python or (named.python if named else None)
+    other = interpreter(Path(place)) if place else None
     store = Store(output)
+    asked_layout = layouts.named(layout) if layout else None
+    if output.resolve().is_relative_to(hand_ins.resolve()):
+        raise click.UsageError("RESULTS would lie among the HAND-INS; name a folder elsewhere: -o ../results")
+
+    def look() -> tuple[HandIns, lists.Roster]:
+        found = discover(hand_ins, exercise, asked_layout)
+        found.keep(before.exercises or EXERCISES)
+        known = lists.read(roster) if roster else lists.Roster()
+        batch_progress.recognised(found, reconcile(found, known), console)
+        return found, known
+
+    if check:
+        look()
+        return
     with _at_work(store, console):
         with console.status("Looking at the hand-ins…"):
-            found = discover(hand_ins, exercise)
-            known = lists.read(roster) if roster else lists.Roster()
-            batch_progress.recognised(found, console)
+            found, known = look()
             if key:
                 found, known = anonymity.hide(found, known, anonymity.Key(key, output))
-            named = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
-            exercises = tuple(name for name in EXERCISES if name in named)
+            meant = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
+            exercises = tuple(name for name in EXERCISES if name in meant)
             thresholds.ensure(asked, exercises)
-            rules = Rules(exercises, attempts, dict.fromkeys(exercises, due) if due else {}, late_penalty)
+            given = replace(given, due=dict.fromkeys(exercises, in_zone(due, before.zone)) if due else {})
+            if not change:
+                _agreed(output, before, given)
+            decided = before.with_(given)
+            rules = decided.rules(Rules(exercises))
             strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
             store.extend(Order(rules, known, found.layout, strays, anonymous=key is not None))
             todo = deposit(found, rules, store)
-        within = replace(grading.setting(isolation, asked, check_limit), time_limit=float(time_limit))
-        if within.isolation:
-            with console.status("Putting the sandbox to the test…"):
-                insist(within.isolation)
+            settings.write(output, decided)
+        within = grading.setting(isolation, asked, check_limit, other)
+        within = replace(within, time_limit=float(time_limit), own_files=decided.own_files)
         batch_progress.watch(todo, store, crew(within, jobs), console)
         _publish(store, references, console, _wanted(**gradebook))
 
@@ -180,13 +240,17 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
 
     No notebook is executed.
     """
-    from graders.harness.cli import batch_progress
-    from graders.harness.course.store import Store
-    from graders.harness.course.workers import crew
-    from graders.harness.data.documents import DamagedError
-    from graders.harness.grade import setting
-    from graders.lora.measures import thresholds
-    from graders.lora.profile import beside
+    from graders.harness.course import forkserver
+
+    forkserver.prepare(_GRADERS)
+    with importing():
+        from graders.harness.cli import batch_progress
+        from graders.harness.course.store import Store
+        from graders.harness.course.workers import crew
+        from graders.harness.data.documents import DamagedError
+        from graders.harness.grade import setting
+        from graders.lora.measures import thresholds
+        from graders.lora.profile import beside
 
     console = Console(file=sys.stdout)
     store = Store(results)
@@ -224,6 +288,16 @@ def report(results: Path, names: Path | None, output: Path | None, references: P
         _publish(store, references, console, _wanted(**gradebook), key, output)
 
 
+def _agreed(results: Path, before: Settings, given: Settings) -> None:
+    """Ask whether options may change what is decided, or refuse where nobody can be asked."""
+    from graders.harness.course import settings
+
+    changes = [what for _, what in before.changed(given)]
+    if changes and sys.stdin.isatty() and click.confirm(f"{results / settings.FILE}: {', '.join(changes)}?"):
+        return
+    settings.ensure_said(results, before, given)
+
+
 @contextmanager
 def _at_work(store: Store, console: Console) -> Iterator[None]:
     """Keeps others from the results; Ctrl-C and a full disk end what is in flight, and nothing else is lost."""
@@ -235,6 +309,25 @@ def _at_work(store: Store, console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept; the same command goes on from here.")
         sys.exit(EXIT_STOPPED)
+
+
+@click.command()
+@click.argument("results", type=_folder)
+@click.argument("person")
+@click.confirmation_option(prompt="Hand-ins, results, points and feedback of this person will be gone for good. Go on?")
+def forget(results: Path, person: str) -> None:
+    """Remove all that RESULTS knows of PERSON, named by id, login or name, and make everything else again."""
+    from graders.harness.course import forgetting, people
+    from graders.harness.course.marking import course
+    from graders.harness.course.store import Store
+
+    store = Store(results)
+    console = Console(file=sys.stdout)
+    with _at_work(store, console):
+        student = people.named(person, [record.student for record in course(store).gradebook.records])
+        for left in forgetting.forget(student, store):
+            console.print(Text(left, "yellow"))
+        _publish(Store(results), None, console)
 
 
 @click.command()
@@ -276,7 +369,13 @@ def _publish(
     """Write everything that is made of the results, and end with a status that says whether all is settled."""
     from graders.harness.cli.batch_progress import summary
     from graders.harness.cli.publish import publish
+    from graders.harness.course import settings
+    from graders.harness.report import wording
 
     with console.status("Writing gradebooks, feedback and the report…"):
         made, notes = publish(store, to or store.root, references, wanted, names)
+        questions = wording.missing(made.gradebook)
+        settings.write(store.root, settings.read(store.root), [*questions])
+    for question in questions:
+        console.print(Text(one_line(question, 300), "magenta"))
     sys.exit(summary(made.gradebook, notes, to or store.root, console))

@@ -11,14 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from graders.harness.course.batch import Finished, Rescored, SetAside, grade, rescore
+from graders.harness.course.batch import Finished, Rescored, SetAside, Tested, grade, rescore
 from graders.harness.course.discovery import HandIns
 from graders.harness.course.once import Done
+from graders.harness.course.reconciliation import Reconciliation
 from graders.harness.course.store import Store
 from graders.harness.course.stored import Stored
 from graders.harness.course.workers import Crew
 from graders.harness.data.values import one_line
-from graders.harness.marks import Gradebook, Status
+from graders.harness.marks import Gradebook, Status, Student
 from graders.harness.report import wording
 from graders.harness.report.wording import faulty, score
 
@@ -26,8 +27,12 @@ _TYPICAL = {"ex1": 10.0, "ex2": 20.0, "ex3": 150.0, "ex4": 40.0}
 """Seconds that the reference solution takes on one core, for an estimate before any was graded."""
 
 
-def recognised(found: HandIns, console: Console) -> None:
-    """Say which layout was recognised, and what could not be assigned."""
+NAMED = 12
+"""People who are named in a line; of more the number is said."""
+
+
+def recognised(found: HandIns, held: Reconciliation, console: Console) -> None:
+    """Say which layout was recognised, what could not be assigned, and who of the roster handed in."""
     counts = Counter(attempt.exercise for attempt in found.attempts)
     listed = ", ".join(f"{count} for {name}" for name, count in sorted(counts.items()))
     students = _counted(len(found.students), "student")
@@ -36,14 +41,47 @@ def recognised(found: HandIns, console: Console) -> None:
         console.print(Text(f"Left out: {one_line(stray.file, 200)}: {stray.problem}.", "yellow"))
     if len(found.strays) > 20:
         console.print(Text(f"Left out: {len(found.strays) - 20} more; batch.json lists them.", "yellow"))
+    for line, style in _reconciled(held):
+        console.print(Text(line, style))
+
+
+def _reconciled(held: Reconciliation) -> Iterator[tuple[str, str]]:
+    """What is known of everybody, a line each, with its colour."""
+    if held.listed:
+        came = f"{len(held.handed_in)} of {_counted(held.listed, 'student')} on the list handed in a notebook"
+        yield f"{came}{'.' if held.nothing or held.instead or held.unlisted else ', and nobody else did.'}", ""
+    if held.instead:
+        those = [f"{_who(student)} ({one_line(problem, 80).rstrip('.')})" for student, problem in held.instead.items()]
+        yield f"Something else than a notebook came from {_listed(those)}.", "yellow"
+    if held.nothing:
+        yield f"Nothing came from {_listed(map(_who, held.nothing))}.", "yellow"
+    if held.listed and held.unlisted:
+        yield f"On nobody's list, but handed in: {_listed(map(_who, held.unlisted))}.", "yellow"
+    for doubt in held.doubts:
+        yield f"{doubt}.", "yellow"
+
+
+def _who(student: Student) -> str:
+    return one_line(student.shown, 40)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Some names, and how many more there are."""
+    known = list(names)
+    shown = ", ".join(known[:NAMED])
+    return shown if len(known) <= NAMED else f"{shown} and {len(known) - NAMED} more"
 
 
 def watch(todo: Sequence[Stored], store: Store, crew: Crew, console: Console) -> None:
     """Grade, and show how far it has come."""
     expected = _Expected(todo, crew.jobs)
     with _progress(console) as progress:
-        task = progress.add_task("graded", total=len(todo), left=expected.left())
+        first = "putting the sandbox to the test…" if crew.sandboxed else "graded"
+        task = progress.add_task(first, total=len(todo), left=expected.left())
         for event in grade(todo, store, crew):
+            if isinstance(event, Tested):
+                progress.update(task, description="graded")
+                continue
             if isinstance(event, SetAside):
                 line = f"{_name(event.stored)}: set aside, to be tried once more alone: {event.problem}"
                 progress.console.print(Text(line, "yellow"))
@@ -151,7 +189,8 @@ class _Expected:
 def _line(event: Finished) -> Text:
     stored = event.stored
     if stored.status is Status.TROUBLE:
-        return Text(f"{_name(stored)}: not graded, not the student's fault: {stored.problem}", "magenta")
+        why = "undecided" if stored.missing else "not graded, not the student's fault"
+        return Text(f"{_name(stored)}: {why}: {stored.problem}", "magenta")
     if stored.result is None:
         return Text(f"{_name(stored)}: refused: {stored.problem}", "yellow")
     result = stored.result

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -15,11 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from graders.harness.cli import own
-from graders.harness.cli.batch import autograder, batch, report, rescore
+from graders.harness.cli import options, own
+from graders.harness.cli.batch import autograder, batch, forget, report, rescore
+from graders.harness.cli.mark import mark
 from graders.harness.cli.own_notebook import EXIT_UNGRADABLE
 from graders.harness.cli.progress import progress
-from graders.harness.errors import ExplainedError
+from graders.harness.data.scratch import Scratch
+from graders.harness.errors import ExplainedError, TroubleError
 from graders.harness.machine.packages import explained
 from graders.harness.report import terminal, wording
 from graders.harness.run import MARK
@@ -37,7 +38,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ExplainedError as error:
             terminal.complain(error)
-            ctx.exit(EXIT_UNGRADABLE)
+            ctx.exit(EXIT_FAULT if isinstance(error, TroubleError) else EXIT_UNGRADABLE)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
@@ -139,7 +140,8 @@ class _Timed:
 @main.command()
 @click.option("--sandbox", is_flag=True, help="Fail as well if other people's notebooks cannot be run safely here.")
 @click.option("--network", is_flag=True, help="Ask as well whether the Hugging Face Hub can be reached.")
-def doctor(sandbox: bool, network: bool) -> None:
+@options.python()
+def doctor(sandbox: bool, network: bool, python: Path | None) -> None:
     """Find out what is wrong with this machine, if anything is, and what helps.
 
     Looks at the packages, the models and data of the exercises, the GPU, memory, disk, and the cache of other models, and
@@ -148,8 +150,10 @@ def doctor(sandbox: bool, network: bool) -> None:
     """
     from graders.harness.machine.examination import examine
     from graders.harness.report.doctor import render
+    from graders.harness.run.interpreter import interpreter
 
-    mine, others = render(examine(Path.cwd(), network=network), Console())
+    other = interpreter(python) if python else None
+    mine, others = render(examine(Path.cwd(), network=network, python=other), Console())
     sys.exit(0 if mine and (others or not sandbox) else 1)
 
 
@@ -179,7 +183,7 @@ def zoo(folder: Path, exercises: tuple[str, ...], output: Path | None) -> None:
     from graders.harness.report.zoo import render
 
     console = Console(file=sys.stdout)
-    with TemporaryDirectory(prefix="grade-zoo-") as place:
+    with Scratch("zoo") as place:
         keeper = keeping.Keeper((output or Path(place)).resolve())
         try:
             futures = [
@@ -242,5 +246,5 @@ def release(folder: Path) -> None:
         click.echo(assignment)
 
 
-for _command in (batch, rescore, report, autograder, *COMMANDS):
+for _command in (batch, rescore, report, mark, forget, autograder, *COMMANDS):
     main.add_command(_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +17,16 @@ def isolation(default: str, advice: str) -> Callable[[Any], Any]:
         default=default,
         show_default=True,
         help=f"Where the notebook's code runs; {advice}",
+    )
+
+
+def python() -> Callable[[Any], Any]:
+    """`--python`: in which Python notebooks run."""
+    return click.option(
+        "--python",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Run notebooks in this Python, such as ENVIRONMENT/bin/python; it needs ipykernel.",
     )
 
 

@@ -14,19 +14,35 @@ from rich.table import Column, Table
 from graders.harness.cli import options
 from graders.harness.cli.own_notebook import EXIT_UNGRADABLE, OwnNotebook, open_page, watched
 from graders.harness.errors import ExplainedError
+from graders.harness.imports import importing
 from graders.harness.report import terminal, wording
 from graders.lesson import EXERCISES
 from graders.lora import options as lesson_options
 
 if TYPE_CHECKING:
+    from graders.harness.run.interpreter import Interpreter
     from graders.lora.profile import Profile
 
 
-def _before_run(exercise: str | None, parameters: dict[str, Any], isolation: str, console: Console) -> None:
-    """Refuse what cannot come to anything on this machine, before torch is waited for, and warn of what may not."""
+def _before_run(
+    exercise: str | None,
+    parameters: dict[str, Any],
+    isolation: str,
+    console: Console,
+    python: Interpreter | None,
+    runs: int = 2,
+) -> None:
+    """Refuse what cannot come to anything on this machine, before torch is waited for, and warn of what may not.
+
+    Meanwhile what will run the notebook, ``runs`` times at once, imports torch, too.
+    """
     from graders.harness.machine.examination import before_run
     from graders.harness.report.doctor import show
+    from graders.harness.run import cores, isolations
+    from graders.lora import catalog
 
+    if parameters.get("MODEL") in (None, str(catalog.TINY_SD)):
+        isolations.isolation(isolation, [catalog.ROOT], python).warm_up(cores.sharing(cores.at_a_time(runs)))
     for finding in before_run(exercise, parameters, isolation, Path.cwd()):
         show(finding, console)
 
@@ -45,11 +61,14 @@ def given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
     return parsed | ({"DEVICE": device} if device else {})
 
 
-def _asked(profile: Path | None, model: str | None) -> Profile:
-    """What to grade with; all of it is on this machine."""
+def _asked(profile: Path | None, model: str | None, python: Path | None) -> tuple[Profile, Interpreter | None]:
+    """What to grade with, and the Python that notebooks run in; all of it is on this machine."""
+    from graders.harness.run.interpreter import interpreter
     from graders.lora.profile import STANDARD
 
-    return lesson_options.named(profile, model).profile() if profile or model else STANDARD
+    named = lesson_options.named(profile, model) if profile or model else None
+    place = python or (named.python if named else None)
+    return named.profile() if named else STANDARD, interpreter(Path(place)) if place else None
 
 
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
@@ -67,6 +86,7 @@ def exercise(name: str) -> click.Command:
     @click.option("--html", is_flag=True, help="Also make a page with pictures and curves, and open it.")
     @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
     @click.option("--only", multiple=True, metavar="CHECK", help="Make only this check, and those it needs (repeat).")
+    @click.option("--timings", is_flag=True, help="Also say where the time went.")
     @click.option("--watch", is_flag=True, help="Grade again whenever the notebook is saved, until Ctrl-C.")
     @_verbose
     @click.option(
@@ -81,12 +101,14 @@ def exercise(name: str) -> click.Command:
     @profile
     @model
     @isolation
+    @options.python()
     @options.check_limit()
     def command(
         notebook: Path | None,
         html: bool,
         json_file: Path | None,
         only: tuple[str, ...],
+        timings: bool,
         watch: bool,
         verbose: bool,
         parameters: tuple[str, ...],
@@ -94,6 +116,7 @@ def exercise(name: str) -> click.Command:
         profile: Path | None,
         model: str | None,
         isolation: str,
+        python: Path | None,
         check_limit: float | None,
     ) -> None:
         if notebook:  # what is no notebook is refused before seconds are spent on importing torch
@@ -103,9 +126,11 @@ def exercise(name: str) -> click.Command:
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
         parsed = given(parameters, device)
-        asked = _asked(profile, model)
-        _before_run(name, {**asked.parameters.get(name, {}), **parsed}, isolation, console)
-        from graders.harness import grade as grading
+        asked, other = _asked(profile, model, python)
+        with importing():
+            everything = {**asked.parameters.get(name, {}), **parsed}
+            _before_run(name, everything, isolation, console, other, runs=1 if only else 2)
+            from graders.harness import grade as grading
 
         notebook = notebook or grading.find_notebook(name, Path.cwd())
         if json_file and not json_file.absolute().parent.is_dir():
@@ -113,8 +138,8 @@ def exercise(name: str) -> click.Command:
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
             )
         grading.ensure_checks(name, only)
-        within = grading.setting(isolation, asked, check_limit)
-        own = OwnNotebook(name, notebook, parsed, within, console, verbose, only)
+        within = grading.setting(isolation, asked, check_limit, other)
+        own = OwnNotebook(name, notebook, parsed, within, console, verbose, only, timings)
 
         def once(first: bool) -> int:
             result = own.grade()
@@ -143,17 +168,25 @@ def exercise(name: str) -> click.Command:
 @profile
 @model
 @isolation
+@options.python()
 def every(
-    folder: Path, verbose: bool, device: str | None, profile: Path | None, model: str | None, isolation: str
+    folder: Path,
+    verbose: bool,
+    device: str | None,
+    profile: Path | None,
+    model: str | None,
+    isolation: str,
+    python: Path | None,
 ) -> None:
     """Grade the notebooks of all exercises in FOLDER, one after the other."""
     console = Console(file=sys.stdout)
     parsed = given((), device)
-    asked = _asked(profile, model)
-    _before_run(None, {"MODEL": asked.model, **parsed}, isolation, console)
-    from graders.harness import grade as grading
+    asked, other = _asked(profile, model, python)
+    with importing():
+        _before_run(None, {"MODEL": asked.model, **parsed}, isolation, console, other)
+        from graders.harness import grade as grading
 
-    within = grading.setting(isolation, asked)
+    within = grading.setting(isolation, asked, python=other)
 
     table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
     statuses = []

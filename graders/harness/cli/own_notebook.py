@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import psutil  # type: ignore[import-untyped]  # publishes no types
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from graders.harness.cli.progress import progress
-from graders.harness.errors import ExplainedError
-from graders.harness.report import terminal
+from graders.harness.errors import ExplainedError, TroubleError
+from graders.harness.report import terminal, timings
 
 if TYPE_CHECKING:
     from graders.harness.grade import Setting
@@ -38,6 +40,7 @@ class OwnNotebook:
     console: Console
     verbose: bool = False
     only: tuple[str, ...] = ()
+    timings: bool = False
 
     @property
     def folder(self) -> Path:
@@ -48,16 +51,32 @@ class OwnNotebook:
 
     def grade(self) -> Result:
         """Run and check it, and print the feedback."""
+        files = self._look()
         from graders.harness import grade as grading
         from graders.lora.profile import STANDARD
 
+        before = time.time() - psutil.Process().create_time()
         with progress(self.console, self.name) as watcher:
-            result = grading.grade(
-                self.name, self.notebook, self.folder, self.parameters, watcher, within=self.within, only=self.only
-            )
+
+            def once() -> Result:
+                return grading.grade(
+                    self.name,
+                    self.notebook,
+                    self.folder,
+                    self.parameters,
+                    watcher,
+                    within=self.within,
+                    only=self.only,
+                    beside=files,
+                )
+
+            try:
+                result = once()
+            except TroubleError:  # which may be over
+                result = once()
             if result.faulty:  # perhaps for want of memory or time, which there may be now
                 result = grading.rescore(self.name, self.folder, watcher, self.only, self.within.checking)
-        title = grading.module_of(self.name).EXERCISE.title
+        checked, title = time.monotonic(), grading.module_of(self.name).EXERCISE.title
         terminal.render(result, self.console, title=title, verbose=self.verbose)
         if not self.parameters and self.within.profile == STANDARD:
             practised = any(check.practised for check in result.checks)
@@ -68,7 +87,24 @@ class OwnNotebook:
         if faults.exists():
             self.console.print("The grader itself failed in a check. Tell your instructor and send")
             self.console.print(terminal.line(faults))
+        if self.timings:
+            timings.render(result, self.console, before, time.monotonic() - checked)
         return result
+
+    def _look(self) -> bytes:
+        """Say at once what does not compile, and which files are not there; returns those that belong to the notebook."""
+        from graders.harness.run import beside, notebook, source
+
+        cells = source.code(notebook.read(self.notebook))
+        broken = next((cell for cell in cells if cell.fault), None)
+        if broken and broken.fault and (self.within.python is None or self.within.python.speaks_ours):
+            self.console.print(terminal.line(f"{broken.says}."), style="red")
+            self.console.print(Padding(terminal.line(broken.fault.text), (0, 0, 0, 2)), style="dim")
+            self.console.print("The notebook will stop there. What stands before it is run and graded.")
+        if absent := [name for name in beside.needed(cells) if not (self.notebook.parent / name).exists()]:
+            listed = ", ".join(absent[:5])
+            self.console.print(terminal.line(f"The notebook reads what is not beside it: {listed}."), style="yellow")
+        return beside.of_own(self.notebook, cells)
 
     def page(self, result: Result) -> Path:
         """The same feedback as an HTML file, with pictures and curves."""

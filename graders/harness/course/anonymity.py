@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from graders.harness.course.discovery import HandIns
+from graders.harness.course.people import match
 from graders.harness.course.roster import Roster
 from graders.harness.data.cells import csv_file
 from graders.harness.data.saving import save
@@ -61,9 +62,9 @@ class Key:
 def hide(found: HandIns, roster: Roster, key: Key) -> tuple[HandIns, Roster]:
     """The hand-ins and the roster without names. What files were called, which often is a name, goes as well."""
     attempts = []
+    people = match(found.exercises, roster)
     for attempt in found.attempts:
-        entry = roster.find(attempt.student)
-        student = key.pseudonym(entry.student if entry else attempt.student)
+        student = key.pseudonym(people.entry(attempt.student).student)
         attempts.append(replace(attempt, student=student, file=f"{attempt.exercise}.ipynb"))
     entries = tuple(replace(entry, student=key.pseudonym(entry.student)) for entry in roster.entries)
     key.save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
@@ -36,6 +37,11 @@ class SetAside:
     problem: str
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The sandbox holds what it promises."""
+
+
 def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
     """Keep all attempts in the store, and return those that have to be graded: of each student and exercise, the last.
 
@@ -43,20 +49,24 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
     """
     kept: dict[tuple[str, str], list[Stored]] = {}
     hopeless: set[Stored] = set()
+    times = Counter((attempt.student.id, attempt.exercise) for attempt in hand_ins.attempts)
     for attempt in hand_ins.attempts:
-        content = b""
+        content = files = b""
+        whose = attempt.student.id, attempt.exercise
         if not attempt.problem:
             try:
                 content = hand_ins.content(attempt)
+                files = hand_ins.beside(attempt, content)
             except ExplainedError as error:
                 attempt = replace(attempt, problem=error.problem)
-        stored = store.deposit(attempt, content)
+        before = kept.get(whose, [])[-1:]
+        stored = store.deposit(attempt, content, files, after=before[0] if before else None, alone=times[whose] == 1)
         if attempt.problem:
             if stored.status is None:
                 stored = stored.concluded(Status.REFUSED, attempt.problem, "Hand in the notebook itself.")
                 store.update(stored)
             hopeless.add(stored)
-        kept.setdefault((attempt.student.id, attempt.exercise), []).append(stored)
+        kept.setdefault(whose, []).append(stored)
     chosen = [attempts if rules.attempts == "best" else attempts[-1:] for attempts in kept.values()]
     todo = [stored.set_damage_aside() for attempts in chosen for stored in attempts if stored not in hopeless]
     for stored in todo:
@@ -64,13 +74,17 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
     return todo
 
 
-def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished | SetAside]:
-    """Grade what is to be done, side by side. What has been graded before is not graded again.
+def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished | SetAside | Tested]:
+    """Put the sandbox to the test, then grade what is to be done, side by side. What has been graded before is not again.
 
-    Raises :class:`DiskFullError` when nothing can be written any more; all that was finished is kept.
+    Raises :class:`DiskFullError` when nothing can be written any more; all that was finished is kept. Raises
+    :class:`PromiseError` for a sandbox that does not hold what it promises.
     """
     aside: list[Stored] = []
     with working(crew) as workers:
+        if crew.sandboxed:
+            workers.insist()
+            yield Tested()
         for stored, verdict in _graded(todo, workers):
             known = verdict.done is Done.KEPT and stored.status is not None and not verdict.fault
             if verdict.doubtful and not known:
@@ -104,14 +118,14 @@ def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
         except DamagedError as error:
             yield Rescored(stored, None, None, error.problem)
     aside: list[Stored] = []
-    with working(crew) as workers:
+    with working(crew, running=False) as workers:
         for one in _checked(before, workers):
             if one.after is None or one.after.faulty:
                 aside.append(one.stored)
             else:
                 yield one
     for stored in aside:  # perhaps for want of memory or time, which there is alone
-        with working(crew.alone) as workers:
+        with working(crew.alone, running=False) as workers:
             yield from _checked({stored: before[stored]}, workers)
 
 
@@ -155,6 +169,6 @@ def _verdict(future: Future[Handled]) -> Handled:
 
 def _conclude(stored: Stored, verdict: Handled, store: Store) -> Finished:
     if verdict.done is not Done.KEPT or stored.status is not verdict.status:
-        stored = stored.concluded(verdict.status, verdict.problem, verdict.fix)
+        stored = stored.concluded(verdict.status, verdict.problem, verdict.fix, verdict.missing)
         store.update(stored)
     return Finished(stored, verdict.done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,8 +11,11 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from graders.harness.checking import max_score
+from graders.harness.course import settings
 from graders.harness.course.answers import Answer, answers_in, read_points, with_points
+from graders.harness.course.journal import Journal
 from graders.harness.course.order import Order
+from graders.harness.course.people import match
 from graders.harness.course.roster import Entry
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
@@ -44,17 +48,22 @@ def course(store: Store, references: Path | None = None) -> Course:
     ``references`` add the model answers. Raises :class:`StoreError`, and :class:`PointsError` for a broken file of points.
     """
     order = store.order()
-    rules, roster = order.rules, order.roster
+    rules, roster = settings.read(store.root).rules(order.rules), order.roster
     points = store.root / ANSWERS
     marker = _Marker(
         rules,
         {name: read_notebook((references or data_folder("assignments")) / f"{name}.ipynb") for name in rules.exercises},
         read_points(points) if points.is_file() else {},
+        Journal(store.root),
     )
     entries = {entry.student.id: entry for entry in roster.entries}
     attempts: dict[str, list[Stored]] = {student: [] for student in entries}
+    exercises: dict[Student, set[str]] = defaultdict(set)
     for stored in store.attempts():
-        entry = roster.find(stored.student) or Entry(stored.student)
+        exercises[stored.student].add(stored.exercise)
+    people = match(exercises, roster)
+    for stored in store.attempts():
+        entry = people.entry(stored.student)
         known = entries.setdefault(entry.student.id, entry)
         attempts.setdefault(known.student.id, []).append(stored)
     for student, mine in attempts.items():
@@ -75,9 +84,10 @@ class _Marker:
         self,
         rules: Rules,
         solved: Mapping[str, NotebookNode],
-        points: Mapping[tuple[str, str, int, str], float],
+        points: Mapping[str, float],
+        journal: Journal,
     ) -> None:
-        self.rules, self.solved, self.points = rules, solved, points
+        self.rules, self.solved, self.points, self.journal = rules, solved, points, journal
         self.blank = {
             name: Grade(
                 name,
@@ -95,16 +105,19 @@ class _Marker:
             mine = [stored for stored in attempts if stored.exercise == name]
             grades[name], counted = self._exercise(entry, sorted(mine, key=_age), self.blank[name])
             answers += counted
-        return Record(entry.student, grades), answers
+        last = max(attempts, key=_age, default=None)
+        return Record(entry.student, grades, last.student if last else None), answers
 
     def _exercise(self, entry: Entry, attempts: Sequence[Stored], blank: Grade) -> tuple[Grade, list[Answer]]:
-        if blank.exercise in entry.exempt:
+        if self.journal.exempt(entry.student.id, blank.exercise, blank.exercise in entry.exempt):
             return replace(blank, status=Status.EXEMPT), []
         if not attempts:
             return blank, []
         # Nobody knows when an attempt with a damaged record came: it may be the last
         lost = [stored for stored in attempts if stored.damage and stored.number > attempts[-1].number]
+        chosen = self.journal.attempt(entry.student.id, blank.exercise)
         wanted = attempts if self.rules.attempts == "best" else (lost or attempts)[-1:]
+        wanted = [stored for stored in attempts if stored.number == chosen] or wanted
         graded = [self._attempt(entry, stored, blank) for stored in wanted]
         # Of equal ones the first, which is the least late; one without a score is better than none. Undecided points may
         # still be earned: that an attempt is not the best is not known before.
@@ -115,7 +128,7 @@ class _Marker:
         return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
 
     def _attempt(self, entry: Entry, stored: Stored, blank: Grade) -> tuple[Grade, list[Answer]]:
-        days = self.rules.days_late(stored.exercise, stored.submitted, entry.due)
+        days = self.rules.days_late(stored.exercise, stored.submitted, entry.due, entry.student)
         late = stored.late or days > 0
         try:
             result = stored.result
@@ -123,6 +136,8 @@ class _Marker:
             damage = f"{error.problem} {error.fix}"
             known = replace(blank, submitted=stored.submitted, late=late, file=stored.file)
             return replace(known, status=Status.TROUBLE, note=damage, damage=damage), []
+        unknown = "It came late, and nobody knows by how much: no points were taken for that."
+        uncounted = stored.late and not stored.submitted and self.rules.late_penalty
         grade = replace(
             blank,
             status=stored.status or Status.TROUBLE,
@@ -130,13 +145,22 @@ class _Marker:
             submitted=stored.submitted,
             late=late,
             file=stored.file,
-            note=" ".join(filter(None, (stored.problem, stored.fix))) if stored.status else "It is not graded yet.",
+            note=" ".join(filter(None, (stored.problem, stored.fix, unknown if uncounted else "")))
+            if stored.status
+            else "It is not graded yet.",
             folder=stored.graded,
+            missing=stored.missing if stored.status is Status.TROUBLE else (),
         )
         if grade.result is None:
             return grade, []
+        grade = self.journal.checked(entry.student.id, replace(grade, graded_as=grade.result.id))
         answers = with_points(self._answers(entry.student, stored), self.points)
-        if answers and all(answer.points is not None for answer in answers):
+        given = self.journal.holding(entry.student.id, stored.exercise, "answer")
+        answers = [
+            replace(a, points=min(given[f"{a.question}"].value or 0.0, a.of)) if f"{a.question}" in given else a
+            for a in answers
+        ]
+        if answers and all(answer.points is not None or answer.blank for answer in answers):
             grade = replace(grade, written=sum(answer.points or 0.0 for answer in answers))
         return replace(grade, penalty=min(self.rules.penalty(days, grade.of), grade.earned or 0.0)), answers
 

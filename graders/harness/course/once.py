@@ -21,6 +21,8 @@ from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
 from graders.harness.grade import Setting, grade, module_of, rescore
 from graders.harness.result import load
+from graders.harness.run.beside import FILE
+from graders.harness.run.interpreter import Interpreter
 from graders.lora import catalog
 from graders.lora.profile import STANDARD, Profile, beside
 
@@ -52,6 +54,7 @@ def grade_once(
 ) -> Done:
     """Have the notebook's result in ``folder`` as :func:`graders.harness.grade.grade` leaves it.
 
+    The files that stand beside it are in the archive ``beside.zip`` there, if there are any.
     It is executed if it, its parameters, the fixtures, the libraries or the code that runs notebooks have changed since
     ``folder`` was made, if it ran into a limit that is higher now, or if it is to be done ``again``; and else only checked
     again, if the graders have changed.
@@ -59,10 +62,13 @@ def grade_once(
     known = folder / KNOWN
     within = within or Setting()
     limits = asdict(within.limits) | {"time_limit": within.time_limit}
-    ran, checked = _key(exercise, notebook, parameters or {}, within.profile), _checks_key(within.profile)
+    files = notebook.with_name(FILE)
+    beside = files.read_bytes() if files.is_file() else b""
+    ran = _key(exercise, notebook.read_bytes() + beside, parameters or {}, within.profile, within.python)
+    checked = _checks_key(within.profile)
     before = _known(folder)
     if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
-        grade(exercise, notebook, folder, parameters, within=within)
+        grade(exercise, notebook, folder, parameters, within=within, beside=beside)
         done = Done.EXECUTED
     elif before["checked"] != checked:
         rescore(exercise, folder, limits=within.checking)
@@ -103,11 +109,14 @@ def _was_stopped(folder: Path) -> bool:
     return load(folder / "result.json").run["ended"] in ("timeout", "out_of_memory", "kernel_died")
 
 
-def _key(exercise: str, notebook: Path, parameters: Mapping[str, Any], profile: Profile) -> str:
+def _key(
+    exercise: str, handed_in: bytes, parameters: Mapping[str, Any], profile: Profile, python: Interpreter | None
+) -> str:
     """What a run depends on."""
     own = "" if profile == STANDARD else f"{profile}"
+    own += f"{python}" if python else ""
     asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)} {own}"
-    return hashlib.sha256(asked.encode() + notebook.read_bytes()).hexdigest()
+    return hashlib.sha256(asked.encode() + handed_in).hexdigest()
 
 
 def _checks_key(profile: Profile) -> str:

@@ -29,7 +29,10 @@ class Order:
     def document(self) -> dict[str, Any]:
         """All of it as data."""
         entries = [{**asdict(e), "exempt": sorted(e.exempt)} for e in self.roster.entries]
-        return {"schema_version": SCHEMA_VERSION, **asdict(self), "roster": entries}
+        rules = asdict(self.rules)
+        for name in ("grace", "extensions"):  # course.toml has them
+            del rules[name]
+        return {"schema_version": SCHEMA_VERSION, **asdict(self), "rules": rules, "roster": entries}
 
     @classmethod
     def of(cls, fields: Fields) -> Order:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from graders.harness.data.spreadsheets import Row, TableError, rows
+from graders.harness.data.times import in_zone
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.marks import Student, letters
@@ -30,15 +30,37 @@ class Entry:
 
 
 _COLUMNS = {
-    "id": ("id", "student_id", "identifier", "user id"),
-    "name": ("name", "student", "full name", "first name", "fullname"),
-    "login": ("login", "username", "sis login id", "user name"),
-    "sis_id": ("sis_id", "sis user id", "id number", "orgdefinedid", "sid"),
-    "email": ("email", "email address", "e-mail"),
+    "id": ("id", "student_id", "identifier", "user id", "student id", "kennung", "identifiant", "identificador"),
+    "name": ("name", "student", "full name", "fullname", "vollständiger name", "nom complet", "nombre completo"),
+    "first": ("first name", "firstname", "given name", "vorname", "prénom", "nombre", "nome", "voornaam", "förnamn"),
+    "last": (
+        "last name", "lastname", "surname", "family name", "nachname", "nom", "nom de famille", "apellido(s)", "apellidos",
+        "apellido", "cognome", "sobrenome", "achternaam", "efternamn",
+    ),
+    "login": (
+        "login", "username", "sis login id", "user name", "github_username", "anmeldename", "nom d'utilisateur",
+        "nombre de usuario",
+    ),
+    "sis_id": (
+        "sis_id", "sis user id", "id number", "orgdefinedid", "sid", "id-nummer", "matrikelnummer", "numéro d'identification",
+        "número de id",
+    ),
+    "email": (
+        "email", "email address", "e-mail", "e-mail-adresse", "adresse de courriel", "dirección de correo",
+        "correo electrónico",
+    ),
+    "role": ("role", "roles", "rolle", "rollen", "rôle", "rôles", "rol", "roles"),
     "exempt": ("exempt", "excused"),
     "due": ("due", "extension"),
-}
+}  # fmt: skip
 """What course systems call the columns of their exports, in small letters."""
+_NOBODY = ("points possible", "student, test", "test student", "points possible (read only)")
+_STAFF = re.compile(
+    r"\b(?:teacher|instructor|ta|teaching assistant|staff|observer|designer|admin|manager|grader|trainer|dozent|tutor|"
+    r"enseignant|profesor|professor|docente)",
+    re.IGNORECASE,
+)
+"""Roles of people who hand in nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,64 +68,85 @@ class Roster:
     """The students of a course, in the order of the list; empty if there is none."""
 
     entries: tuple[Entry, ...] = ()
-    _found: dict[str, Entry] = field(init=False, repr=False, compare=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for kind in ("name", "email", "sis_id", "login", "id"):  # what says most comes last, and wins
-            keys = [(letters(getattr(entry.student, kind)), entry) for entry in self.entries]
-            times = Counter(key for key, _ in keys)  # what two students share tells neither
-            self._found.update({key: entry for key, entry in keys if key and times[key] == 1})
-
-    def find(self, student: Student) -> Entry | None:
-        """The entry of someone who handed in, by id, login, number, e-mail or name."""
-        for known in (student.id, student.login, student.sis_id, student.email, student.name):
-            if (key := letters(known)) and (entry := self._found.get(key)):
-                return entry
-        return None
 
 
 def read(path: Path) -> Roster:
     """The students in a CSV file: our own columns (id, name, login, sis_id, email, exempt, due), or a course system's.
 
-    Canvas's export of its gradebook, Moodle's grading worksheet and Brightspace's export will do. ``exempt`` names
-    exercises, or is "all"; ``due`` is a date and time, in UTC unless it says otherwise. Raises :class:`RosterError`.
+    Lists and exports of Canvas, Moodle, Brightspace, Blackboard, Gradescope and GitHub Classroom will do. ``exempt`` names
+    exercises, or is "all"; ``due`` is a date and time, of this machine's zone unless it says. Raises :class:`RosterError`.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=";" if header.count(";") > header.count(",") else ","))
-    except OSError as error:
-        raise RosterError(f"The list of students {path} cannot be read: {error.strerror}.", "Check its path.") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise RosterError(
-            f"{path.name} is no CSV file in UTF-8.", "Export it again, or save it as CSV UTF-8."
-        ) from None
-    columns = {kind: header for kind in _COLUMNS for header in (rows[0] if rows else ()) if _named(kind, header)}
-    if not columns.keys() & {"id", "name", "login", "sis_id"}:
+    listed = _rows(path)
+    columns: dict[str, str] = {}
+    for header in listed[0][1] if listed else ():
+        for kind in (kind for kind in _COLUMNS if _named(kind, header)):
+            columns.setdefault(kind, header)
+    if not columns.keys() & {"id", "name", "last", "login", "sis_id", "email"}:
         raise RosterError(
             f"{path.name} has no column that says who the students are.",
-            "Name the columns id, name, login, sis_id, email, exempt, due; at least one of the first four.",
+            "Name the columns id, name, login, sis_id, email, exempt, due; at least one of the first five.",
         )
-    return Roster(tuple(_entries(rows, columns, path.name)))
+    numbered = _numbered(row.get(columns["id"]) or "" for _, row in listed) if "id" in columns else False
+    seen: dict[str, tuple[int, Student]] = {}
+    entries = []
+    for line, entry in _entries(listed, columns, path.name, numbered):
+        first = seen.setdefault(letters(entry.student.id) or entry.student.id, (line, entry.student))
+        if first[0] == line:
+            entries.append(entry)
+        elif first[1] != entry.student:
+            raise RosterError(
+                f"{path.name}: rows {first[0]} and {line} are both about {one_line(entry.student.id, 40)}, and say that it "
+                f"is {one_line(first[1].shown, 40)} and {one_line(entry.student.shown, 40)}.",
+                "Give each student a row, and a number or login of their own.",
+            )
+    return Roster(tuple(entries))
+
+
+def _rows(path: Path) -> list[tuple[int, Row]]:
+    """The rows of a CSV file with the line where each ends."""
+    try:
+        return rows(path.read_bytes())
+    except OSError as error:
+        raise RosterError(f"The list of students {path} cannot be read: {error.strerror}.", "Check its path.") from None
+    except TableError as error:
+        if error.row is None:
+            raise RosterError(f"{path.name} is no CSV file.", "Export it again, or save it as CSV UTF-8.") from None
+        raise RosterError(
+            f"{path.name}, row {error.row}: it cannot be read as CSV ({error}).",
+            "Look for a quotation mark that is never closed there.",
+        ) from None
 
 
 def _named(kind: str, header: str | None) -> bool:
     return header is not None and header.strip().lower() in _COLUMNS[kind]
 
 
-def _entries(rows: Iterable[Mapping[str, str | None]], columns: Mapping[str, str], file: str) -> Iterable[Entry]:
-    for line, row in enumerate(rows, start=2):
+def _numbered(identifiers: Iterable[str]) -> bool:
+    """Whether they are what Moodle counts its participants by, in any language: one word and a number."""
+    words = {
+        match[1] if (match := re.fullmatch(r"(\D{5,}?)\s*\d+", said.strip())) else "" for said in identifiers if said
+    }
+    return len(words) == 1 and "" not in words
+
+
+def _entries(
+    listed: Iterable[tuple[int, Row]], columns: Mapping[str, str], file: str, numbered: bool
+) -> Iterator[tuple[int, Entry]]:
+    for line, row in listed:
         said = {kind: (row.get(header) or "").strip() for kind, header in columns.items()}
+        name = said.get("name") or f"{said.get('first', '')} {said.get('last', '')}".strip()
         # Canvas says below its header how many points there are, and lists somebody who is not there
-        if said.get("name") in ("Points Possible", "Student, Test") or not any(said.values()):
+        if name.lower() in _NOBODY or not any(said.values()) or _STAFF.search(said.get("role", "")):
             continue
-        # Moodle counts its participants: "Participant 123" hands in a folder named by that number
-        number = re.fullmatch(r"\D+(\d+)", said.get("id", ""))
-        identity = number[1] if number and "id" in columns and columns["id"].strip().lower() == "identifier" else None
-        student_id = identity or said.get("id") or said.get("login") or said.get("sis_id") or said.get("name") or ""
-        student = Student(student_id, *(said.get(kind, "") for kind in ("name", "login", "sis_id", "email")))
-        yield Entry(student, _exempt(said.get("exempt", ""), file, line), _due(said.get("due", ""), file, line))
+        # "Participant 123" hands in a folder named by that number; Brightspace writes "#" before ids and logins
+        identity = re.sub(r"\D", "", said.get("id", "")) if numbered else said.get("id", "")
+        login, sis_id, email = (said.get(kind, "").removeprefix("#") for kind in ("login", "sis_id", "email"))
+        student_id = identity or login or sis_id or name or email
+        student = Student(student_id, name, login, sis_id, email)
+        yield (
+            line,
+            Entry(student, _exempt(said.get("exempt", ""), file, line), _due(said.get("due", ""), file, line)),
+        )
 
 
 def _exempt(text: str, file: str, line: int) -> frozenset[str]:
@@ -128,6 +171,5 @@ def _due(text: str, file: str, line: int) -> datetime | None:
 
 
 def moment(text: str) -> datetime:
-    """A date and time such as `2026-11-30 23:59+01:00`; in UTC unless it says otherwise. ValueError if it is none."""
-    when = datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+    """A date and time such as `2026-11-30 23:59+01:00`; one of this machine's zone unless it says. ValueError if it is none."""
+    return in_zone(datetime.fromisoformat(text))

@@ -4,6 +4,7 @@
     hand-ins/STUDENT/ex3/1/      a student's first attempt at exercise 3:
         hand-in.json                 whose it is, when it came, and what became of it
         ex3.ipynb                    as it was handed in
+        beside.zip                   the files that were handed in with it, if any were
         graded/                      its runs, its result, and the log of the graders' faults
 
 A file is written beside its place and renamed there, and a folder counts when it has its ``hand-in.json``, so that a
@@ -16,7 +17,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -69,9 +70,16 @@ class Store:
         """Everybody's attempts."""
         return [stored for attempts in self._known.values() for stored in attempts]
 
-    def deposit(self, attempt: Attempt, content: bytes) -> Stored:
-        """Keep an attempt; what this student has handed in for the exercise before is not kept again."""
+    def deposit(
+        self, attempt: Attempt, content: bytes, files: bytes = b"", *, after: Stored | None = None, alone: bool = True
+    ) -> Stored:
+        """Keep an attempt, unless it is kept already. Handed in again after another one, the same notebook is a new attempt.
+
+        ``files`` are an archive of those that were handed in with the notebook; ``after`` is the attempt that came before
+        it in what was given now, and ``alone`` says that there is only this one.
+        """
         digest = hashlib.sha256(content or attempt.problem.encode()).hexdigest()
+        beside = hashlib.sha256(files).hexdigest() if files else ""
         mine = self._known.setdefault((attempt.student.id, attempt.exercise), [])
         # Where a record was damaged, the folder's name may be all that told whose it is
         unnamed = self._known.pop((folder_name(attempt.student.id), attempt.exercise), [])
@@ -80,10 +88,13 @@ class Store:
             if stored.damage and stored.holds(digest):  # its record alone is damaged: it gets a new one
                 set_aside(stored.folder / "hand-in.json")
                 mine[place] = stored = replace(
-                    stored, student=attempt.student, file=attempt.file, digest=digest, damage=""
+                    stored, student=attempt.student, file=attempt.file, digest=digest, beside=beside, damage=""
                 )
                 stored.save()
-            if not stored.damage and stored.digest == digest:
+        again = [s for s in mine if not s.damage and (s.digest, s.beside) == (digest, beside)]
+        for place, stored in enumerate(mine):
+            if stored in again and _is(stored, attempt, mine, after, alone):
+                stored.keep_beside(files)
                 if content and not stored.holds(digest):
                     set_aside(stored.notebook)
                     stored.notebook.write_bytes(content)
@@ -107,8 +118,10 @@ class Store:
             digest,
             attempt.submitted,
             attempt.late,
+            beside=beside,
         )
         stored.notebook.write_bytes(content)
+        stored.keep_beside(files)
         stored.save()
         mine.append(stored)
         return stored
@@ -184,6 +197,16 @@ class Store:
                 known = {folder_name(e.student.id): e.student for e in self.order().roster.entries} | known
         for stored in damaged:
             yield replace(stored, student=known.get(stored.student.id, stored.student))
+
+
+def _is(stored: Stored, attempt: Attempt, mine: Sequence[Stored], after: Stored | None, alone: bool) -> bool:
+    """Whether an attempt with the same content is the one that is kept already."""
+    if stored.submitted and attempt.submitted:
+        return stored.submitted == attempt.submitted
+    if after is not None:
+        return stored.number > after.number or stored.digest == after.digest
+    # Of a download with the last attempts alone, nothing else tells that it was handed in once more
+    return not alone or stored.number == max(other.number for other in mine)
 
 
 def _attempts(hand_ins: Path) -> Iterator[Path]:

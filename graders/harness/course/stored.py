@@ -10,10 +10,11 @@ from pathlib import Path
 
 from graders.harness.data import documents, files
 from graders.harness.data.documents import DamagedError, Fields
-from graders.harness.data.saving import set_aside
+from graders.harness.data.saving import put, set_aside
 from graders.harness.data.values import Malformed
 from graders.harness.marks import Status, Student, folder_name
 from graders.harness.result import Result, of_document
+from graders.harness.run.beside import FILE
 from graders.harness.run.notebook import MAX_BYTES
 from graders.lora.profile import beside
 
@@ -22,8 +23,9 @@ from graders.lora.profile import beside
 class Stored:
     """An attempt in the folder of results; ``status`` is None until something has become of it.
 
-    ``digest`` is a hash of what was handed in. ``problem`` and ``fix`` say why there is no result. ``damage`` is what makes
-    its own record unusable: of such an attempt no more is known than the folder says.
+    ``digest`` is a hash of the notebook, ``beside`` one of the archive of files that came with it, "" if none did. ``problem``
+    and ``fix`` say why there is no result; ``missing`` are modules that it imports and that are neither installed nor handed
+    in. ``damage`` is what makes its own record unusable: of such an attempt no more is known than the folder says.
     """
 
     folder: Path
@@ -38,6 +40,8 @@ class Stored:
     problem: str = ""
     fix: str = ""
     damage: str = ""
+    missing: tuple[str, ...] = ()
+    beside: str = ""
 
     @property
     def mend(self) -> str:
@@ -78,6 +82,14 @@ class Stored:
             raise DamagedError(f"{self.graded / 'result.json'} is the result of another exercise.", self.mend)
         return result
 
+    def keep_beside(self, files: bytes) -> None:
+        """Write the archive of the files that came with it, unless it is there as it was; remove one that is not its own."""
+        place = self.folder / FILE
+        if not files:
+            set_aside(place)
+        elif not place.is_file() or place.is_symlink() or place.read_bytes() != files:
+            put(files, place)
+
     def holds(self, digest: str) -> bool:
         """Whether the notebook that is kept is the one with this hash."""
         try:
@@ -85,9 +97,9 @@ class Stored:
         except (files.Refused, OSError):
             return False
 
-    def concluded(self, status: Status, problem: str = "", fix: str = "") -> Stored:
+    def concluded(self, status: Status, problem: str = "", fix: str = "", missing: tuple[str, ...] = ()) -> Stored:
         """What has become of it, written down."""
-        stored = replace(self, status=status, problem=problem, fix=fix)
+        stored = replace(self, status=status, problem=problem, fix=fix, missing=missing)
         stored.save()
         return stored
 
@@ -131,6 +143,8 @@ class Stored:
             None if fields["status"] is None else Status(fields.text("status")),
             fields.text("problem"),
             fields.text("fix"),
+            missing=fields.texts("missing") if "missing" in fields.all() else (),
+            beside=fields.text("beside") if "beside" in fields.all() else "",
         )
 
 

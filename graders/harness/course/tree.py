@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from graders.harness.data.archive import Archive, hidden
+from graders.harness.data.archive import Archive, ArchiveError, TooLargeError, hidden
+from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 
+MAX_INNER = 1_000_000_000
+"""Bytes of an archive within the archive that was given; it is held in memory."""
 _CLUTTER = {"Thumbs.db", "desktop.ini"}
 
 
@@ -24,11 +28,17 @@ class Tree(Protocol):
         """What is in one of the files, as far as ``limit`` + 1 bytes; or :class:`ExplainedError`."""
 
 
+class Given(Tree, Protocol):
+    """All that a course system gave; ``left_out`` are the files that cannot be told apart or lie outside, and why."""
+
+    left_out: list[tuple[str, str]]
+
+
 class TreeError(ExplainedError):
-    """What was named is neither a folder nor a zip archive."""
+    """What was named is neither a folder nor a zip archive, or a part of it cannot be read."""
 
 
-def tree(path: Path) -> Tree:
+def tree(path: Path) -> Given:
     """The files in a folder or zip archive; :class:`TreeError` or :class:`ArchiveError` if it is neither."""
     if path.is_dir():
         return _Folder(path)
@@ -36,19 +46,28 @@ def tree(path: Path) -> Tree:
         raise TreeError(f"There is no folder or file {path}.", "Name the folder or the zip file with the hand-ins.")
     with path.open("rb") as file:
         if not file.read(4).startswith(b"PK"):
+            if path.suffix == ".ipynb":
+                return _Folder(path.parent, [path.name])
             raise TreeError(f"{path.name} is no zip archive.", "Name the folder or the zip file with the hand-ins.")
-    return _Zip(path)
+    return _Zip(Archive(path, own=True), path.name)
 
 
 class _Folder:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, names: Iterable[str] | None = None) -> None:
         self.root = root
-        self.files = _natural(_walk(root))
+        self._paths: dict[str, str] = {}
+        self.left_out: list[tuple[str, str]] = []
+        for name in sorted(names or _walk(root)):
+            composed = unicodedata.normalize("NFC", name)
+            if composed in self._paths:
+                self.left_out.append((name, "there is another file of this name, with its accents written otherwise"))
+            self._paths.setdefault(composed, name)
+        self.files = _natural(self._paths)
 
     def read(self, name: str, limit: int) -> bytes:
         try:
             # Not followed and not waited for, should a link or a FIFO have taken its place
-            descriptor = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(self.root / self._paths[name], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
                 return file.read(limit + 1)
         except OSError as error:
@@ -56,16 +75,52 @@ class _Folder:
 
 
 class _Zip:
-    def __init__(self, path: Path) -> None:
-        self.archive = Archive(path)
+    def __init__(self, archive: Archive, name: str) -> None:
+        self.archive, self.name = archive, name
         self.files = _natural(name for name in self.archive.files if PurePosixPath(name).name not in _CLUTTER)
+        self.left_out = archive.left_out
 
     def read(self, name: str, limit: int) -> bytes:
-        return self.archive.read(name, limit)
+        try:
+            return self.archive.read(name, limit)
+        except TooLargeError:
+            raise
+        except ArchiveError as error:  # no student's doing
+            raise TreeError(
+                f"{self.name}: {one_line(name, 100)}: {error.problem}",
+                "Download it again, or unpack it and name the folder. Nobody was graded.",
+            ) from None
+
+
+class Opened:
+    """A tree that consists of archives, such as a folder of what Canvas gave for each exercise: each is a folder of its name.
+
+    ``archives`` are the paths of these folders, with "/" at the end. Raises :class:`ArchiveError` for one that is none.
+    """
+
+    def __init__(self, outer: Given) -> None:
+        self.archives: list[str] = []
+        self.left_out = list(outer.left_out)
+        self._places: dict[str, tuple[_Zip, str]] = {}
+        for name in outer.files:
+            packed = _Zip(Archive(outer.read(name, MAX_INNER), own=True), name)
+            place = f"{PurePosixPath(name).with_suffix('').as_posix()}/"
+            self.archives.append(place)
+            self._places |= {f"{place}{file}": (packed, file) for file in packed.files}
+            self.left_out += [(f"{name}/{file}", problem) for file, problem in packed.left_out]
+        self.files = _natural(self._places)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """As a tree does."""
+        packed, file = self._places[name]
+        return packed.read(file, limit)
 
 
 def _walk(root: Path) -> Iterable[str]:
-    for folder, _, names in os.walk(root):
+    for folder, inner, names in os.walk(root):
+        if "batch.json" in names and "hand-ins" in inner:  # results, whose hand-ins were handed in elsewhere
+            inner.clear()
+            continue
         for name in names:
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()

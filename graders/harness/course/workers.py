@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -12,23 +13,29 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from pathlib import Path, PurePosixPath
 
 import torch
-from pebble import ProcessFuture, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from graders.harness.checking import CheckLimits
+from graders.harness.course import forkserver
 from graders.harness.course.once import Done, check_again, grade_once
 from graders.harness.data.archive import ArchiveError
+from graders.harness.data.scratch import Scratch
 from graders.harness.errors import ExplainedError
-from graders.harness.grade import Setting, cores
+from graders.harness.grade import Setting
+from graders.harness.machine.promises import insist
 from graders.harness.machine.room import TRUE_NEED, of_true_size
 from graders.harness.marks import Status
 from graders.harness.result import Result, load
-from graders.harness.run.memory import machine_memory
-from graders.harness.run.notebook import NotebookError
+from graders.harness.run.beside import needed
+from graders.harness.run.cores import cores, for_both_runs
+from graders.harness.run.imports import MissingImports
+from graders.harness.run.memory_watch import machine_memory
+from graders.harness.run.notebook import NotebookError, read
+from graders.harness.run.sandbox import Isolation, IsolationError
+from graders.harness.run.source import code
 
 _CHECKS_MEMORY = 2 << 30
 """Bytes that checking takes in a worker: models, a CLIP model and pictures; 1.3 GiB were seen."""
@@ -46,7 +53,7 @@ class DiskFullError(ExplainedError):
 @dataclass(frozen=True)
 class Handled:
     """What a worker made of a hand-in. It is ``doubtful`` if the machine may be to blame, and not the hand-in; ``fault`` if
-    a grader broke at a check.
+    a grader broke at a check. ``missing`` are modules that it imports and that are not there.
     """
 
     status: Status
@@ -55,6 +62,7 @@ class Handled:
     fix: str = ""
     doubtful: bool = False
     fault: bool = False
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ class Crew:
 
     jobs: int
     within: Setting
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether what it runs is kept from the machine."""
+        return self.within.isolation is not None and self.within.isolation.name != "none"
 
     @property
     def alone(self) -> Crew:
@@ -130,19 +143,34 @@ class Workers:
         """
         return self._pool.schedule(_grade, (exercise, notebook, graded, self._within, again))
 
+    def insist(self) -> None:
+        """Have a worker put the sandbox to the test; it keeps what it has started for that, for the hand-ins to come.
+
+        Raises :class:`PromiseError` unless it holds what it promises, and :class:`IsolationError` if that cannot be known.
+        """
+        assert self._within.isolation
+        try:
+            self._pool.schedule(_insist, (self._within.isolation,)).result()
+        except ProcessExpired as error:
+            problem = f"The process that puts the sandbox to the test died (exit status {error.exitcode})."
+            raise IsolationError(
+                problem, "Run the same command again; see what `grade doctor --sandbox` says."
+            ) from None
+
     def check(self, exercise: str, graded: Path) -> ProcessFuture[None]:
         """Have a stored run checked again by the next worker that is free; the future raises as that of :meth:`grade`."""
         return self._pool.schedule(_check, (exercise, graded, self._within.checking))
 
 
 @contextmanager
-def working(crew: Crew) -> Iterator[Workers]:
-    """Workers for as long as the block lasts; they and what they run are ended with it."""
+def working(crew: Crew, running: bool = True) -> Iterator[Workers]:
+    """Workers for as long as the block lasts, ``running`` notebooks or not; they and what they run are ended with it."""
     free = cores()
     shares = [free[place :: crew.jobs] or free for place in range(crew.jobs)]
-    with TemporaryDirectory(prefix="grade-workers-") as place:
+    isolation = crew.within.isolation if running else None
+    with Scratch("workers") as place:
         pool = ProcessPool(
-            crew.jobs, context=get_context("spawn"), initializer=_begin, initargs=(Path(place), shares, os.getpid())
+            crew.jobs, context=forkserver.context(), initializer=_begin, initargs=(Path(place), shares, isolation)
         )
         try:
             yield Workers(pool, crew.within)
@@ -151,8 +179,10 @@ def working(crew: Crew) -> Iterator[Workers]:
             pool.join()
 
 
-def _begin(place: Path, shares: Sequence[Sequence[int]], parent: int) -> None:
+def _begin(place: Path, shares: Sequence[Sequence[int]], isolation: Isolation | None) -> None:
     """Bind this worker to the first share of cores that no living worker has, and let it not outlive its parent."""
+    gc.freeze()  # what was imported before it was forked
+    gc.enable()
     for number, share in enumerate(shares):
         lock = os.open(place / str(number), os.O_RDWR | os.O_CREAT)  # held, and given back when this process ends
         try:
@@ -166,13 +196,19 @@ def _begin(place: Path, shares: Sequence[Sequence[int]], parent: int) -> None:
         torch.set_num_threads(len(share))
         os.environ["OMP_NUM_THREADS"] = str(len(share))
         break
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    if isolation:
+        isolation.warm_up(for_both_runs())
 
 
 def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
+
+
+def _insist(isolation: Isolation) -> None:
+    insist(isolation, for_both_runs())
 
 
 def _check(exercise: str, graded: Path, limits: CheckLimits) -> None:
@@ -201,10 +237,23 @@ def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: 
         raise
     except (NotebookError, ArchiveError) as error:
         return Handled(Status.REFUSED, None, error.problem, error.fix)
+    except MissingImports as error:
+        fix = "Install it for notebooks, or say that it is the students' own: grade batch … --own-file NAME."
+        return Handled(Status.TROUBLE, None, error.problem, fix, missing=error.names)
     except ExplainedError as error:  # no kernel, no sandbox: not the notebook's fault
         return Handled(Status.TROUBLE, None, error.problem, error.fix, doubtful=True)
     result = load(graded / "result.json")
-    return Handled(Status.GRADED, done, doubtful=_doubtful(result), fault=result.faulty)
+    problem = _not_handed_in(result, notebook) if done is not Done.KEPT else ""
+    return Handled(Status.GRADED, done, problem, doubtful=_doubtful(result), fault=result.faulty)
+
+
+def _not_handed_in(result: Result, notebook: Path) -> str:
+    """That a file is missing because of which the notebook stopped, if it says itself that it reads one."""
+    error = result.run.get("error") or {}
+    if error.get("ename") not in ("FileNotFoundError", "OSError", "Exception"):
+        return ""
+    absent = [name for name in needed(code(read(notebook))) if PurePosixPath(name).name in error["evalue"]]
+    return f"The notebook reads {', '.join(absent)}, which was not handed in with it." if absent else ""
 
 
 def _doubtful(result: Result) -> bool:

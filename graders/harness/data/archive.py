@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from graders.harness.data.file_kinds import archive_kind
+from graders.harness.data.zip_names import encoding_of
 from graders.harness.errors import ExplainedError
 
 MAX_MEMBERS = 10_000
@@ -20,6 +23,10 @@ _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 class ArchiveError(ExplainedError):
     """An archive that holds no notebook that can be read."""
+
+
+class TooLargeError(ArchiveError):
+    """A file in an archive is larger than it may be."""
 
 
 def is_archive(content: bytes) -> bool:
@@ -36,18 +43,30 @@ def notebook_in(content: bytes, limit: int) -> bytes:
 class Archive:
     """A zip archive on the disk or in memory. Nothing of it is ever unpacked to a path.
 
-    ``files`` are its files in their order, without hidden ones. Raises :class:`ArchiveError` if it cannot be read.
+    ``files`` are its files in their order, without hidden ones; ``left_out`` are those of one name, of which the last
+    counts, and in the instructor's ``own`` those whose names lead out of it, each with what is wrong. Raises
+    :class:`ArchiveError` if it cannot be read and, unless it is their ``own``, if it holds more than :data:`MAX_MEMBERS`.
     """
 
-    def __init__(self, content: bytes | Path) -> None:
-        if isinstance(content, bytes) and content.count(_ENTRY) > MAX_MEMBERS:
+    def __init__(self, content: bytes | Path, *, own: bool = False) -> None:
+        if not own and isinstance(content, bytes) and content.count(_ENTRY) > MAX_MEMBERS:
             raise ArchiveError(f"The archive holds more than {MAX_MEMBERS} files.", "Hand in the notebook alone.")
         with _told():
             archive = zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content)
         self._archive = archive
-        # Not is_dir(), which fails for a name that is empty
-        self._members = {name: info for info in archive.infolist() if (name := _name(info)) and not name.endswith("/")}
-        self.files = [name for name in self._members if not hidden(name)]
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self.left_out: list[tuple[str, str]] = []
+        for name, info in _named(archive.infolist()):
+            # Not is_dir(), which fails for a name that is empty
+            if not name or name.endswith("/") or hidden(name):
+                continue
+            if own and (name.startswith("/") or name[1:3] == ":/" or ".." in name.split("/")):
+                self.left_out.append((name, "its name leads out of the archive"))
+                continue
+            if name in self._members:
+                self.left_out.append((name, "the archive holds another file of this name, and the last one counts"))
+            self._members[name] = info
+        self.files = list(self._members)
 
     def read(self, name: str, limit: int) -> bytes:
         """What is in one of the files, of at most ``limit`` bytes; or :class:`ArchiveError`."""
@@ -59,7 +78,7 @@ class Archive:
         with _told(), self._archive.open(info) as file:
             unpacked = file.read(limit + 1)
         if len(unpacked) > limit:
-            raise ArchiveError(
+            raise TooLargeError(
                 f"The notebook in the archive is larger than {limit // 1_000_000} MB.",
                 "Clear its outputs (Edit, Clear Outputs of All Cells) and save it again.",
             )
@@ -74,13 +93,15 @@ def _told() -> Iterator[None]:
         raise ArchiveError("The archive is broken.", "Pack it again, or hand in the notebook alone.") from None
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """The name of a member, with "/" between its parts. Many programs write UTF-8 and do not say so."""
-    name = info.filename
-    if not info.flag_bits & 0x800:
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/")
+def _named(members: list[zipfile.ZipInfo]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """The members by their names, with "/" between the parts and letters with their accents in one piece."""
+    # zipfile reads as code page 437 what does not say that it is UTF-8
+    raw = {id(info): info.orig_filename.encode("cp437", "replace") for info in members if not info.flag_bits & 0x800}
+    encoding = encoding_of(raw.values())
+    for info in members:
+        name = raw[id(info)].decode(encoding, "replace") if id(info) in raw else info.orig_filename
+        name = name.partition("\0")[0].replace("\\", "/")
+        yield unicodedata.normalize("NFC", name), info
 
 
 def _only_notebook(files: list[str]) -> str:
@@ -88,6 +109,8 @@ def _only_notebook(files: list[str]) -> str:
     if len(notebooks) > 1:
         raise ArchiveError(f"The archive holds {len(notebooks)} notebooks.", "Unpack it, and name one of them.")
     if not notebooks:
+        if kind := archive_kind(files):
+            raise ArchiveError(f"The file {kind.says}.", kind.fix)
         inner = any(name.lower().endswith((".zip", ".tar", ".gz", ".7z", ".rar")) for name in files)
         holds = "another archive" if inner else "no notebook"
         raise ArchiveError(f"The archive holds {holds}.", "Hand in the notebook itself, a file that ends in .ipynb.")

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
-_EXERCISE = re.compile(r"(?i)(?:^|(?<=[\W_]))(?:ex|exercise|assignment|hw|homework|lab)[\s_-]*0*(\d+)(?![0-9])")
+_WORDS = (
+    "ex", "exercise", "exo", "exercice", "ejercicio", "ejer", "esercizio", "esercitazione", "exercício", "exercicio",
+    "assignment", "asgn", "hw", "homework", "lab", "pset", "task", "übung", "uebung", "ueb", "üb", "übungsblatt",
+    "aufgabe", "aufg", "blatt", "hausaufgabe", "tp", "td", "devoir", "práctica", "practica", "tarea", "compito",
+    "opgave", "opdracht", "oefening", "uppgift", "oppgave", "øvelse", "harjoitus", "zadanie", "ćwiczenie", "zad", "ödev",
+    "задание", "лаб", "作业", "练习", "課題", "과제",
+)  # fmt: skip
+"""What courses call an exercise, before its number."""
+_EXERCISE = re.compile(rf"(?i)(?:^|(?<=[\W_]))(?:{'|'.join(map(re.escape, _WORDS))})[\s_-]*0*(\d+)(?![0-9])")
 
 
 def exercises_named(name: str) -> list[str]:
     """The exercises that the name of a file or folder names, such as "ex3"."""
-    return [f"ex{number}" for number in _EXERCISE.findall(name)]
+    return [f"ex{number}" for number in _EXERCISE.findall(unicodedata.normalize("NFC", name))]
 
 
 def named_student(name: str) -> str:
     """What the name of a file says besides the exercise; nothing if that is all."""
-    return _EXERCISE.sub("", PurePosixPath(name).stem).strip(" _-.")
+    return _EXERCISE.sub("", unicodedata.normalize("NFC", PurePosixPath(name).stem)).strip(" _-.")

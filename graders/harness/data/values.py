@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,9 @@ MAX_PARTS = 1_000_000
 """Brackets and commas of one JSON record; of 100,000 elements, as many as the collector keeps, it writes fewer."""
 MAX_KEY = 500
 """Characters of a text that is a key, or an item of a set: names of layers have up to 100."""
+MAX_COLUMNS = 100
+MAX_LABELS = 500
+"""Columns of a table, and labels of its rows or of a series: as many as the collector keeps."""
 MAX_TUPLE = 8
 """Items of a tuple that is a key."""
 _MAX_DEPTH = 32
@@ -69,6 +72,27 @@ class Opaque:
     type_name: str
 
 
+class Items(list[Any]):
+    """Items that came out of something else than a list: of an array, a series or, as a dict for each row, of a table.
+
+    ``type_name`` says of what; ``labels`` what each item is called there, None where they are only numbered.
+    """
+
+    def __init__(self, items: Iterable[Any], type_name: str, labels: Sequence[Any] | None = None) -> None:
+        super().__init__(items)
+        self.type_name, self.labels = type_name, labels
+
+
+class Table(Items):
+    """The rows of a table, each a dict."""
+
+
+class Record(tuple[Any, ...]):
+    """A tuple whose items have names."""
+
+    names: tuple[str, ...]
+
+
 def parse(content: bytes) -> Any:
     """JSON text to objects; :class:`Malformed` if it is none, or has more parts than :data:`MAX_PARTS`."""
     if _parts(content) > MAX_PARTS and _parts_outside_of_texts(content) > MAX_PARTS:
@@ -103,7 +127,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
 
 
 def decode(encoded: Any, budget: Budget | None = None, depth: int = 0) -> Any:
-    """The value: arrays as nested lists, keys of mappings as :func:`normalise` gives them; or :class:`Malformed`."""
+    """The value: arrays, series and tables as :class:`Items`, keys as :func:`normalise` gives them; or :class:`Malformed`."""
     budget = budget or Budget()
     budget.spend("elements")
     if depth > _MAX_DEPTH:
@@ -129,12 +153,49 @@ def decode(encoded: Any, budget: Budget | None = None, depth: int = 0) -> Any:
         return {key: decode(item, budget, depth + 1) for key, item in pairs(content, budget, depth)}
     if tag == "set":
         return frozenset(_key(item, budget, depth + 1) for item in content)
-    items = [decode(item, budget, depth + 1) for item in content]
-    if tag == "array":
-        return items
     if tag == "tuple":
-        return tuple(items)
+        return tuple(decode(item, budget, depth + 1) for item in content)
+    if tag == "record" and len(content) == 2:
+        return _record(content[0], content[1], budget, depth)
+    if tag == "items" and len(content) == 3 and isinstance(content[2], list):
+        kind, labels, items = content
+        return Items([decode(item, budget, depth + 1) for item in items], *_called(kind, labels, items, budget, depth))
+    if tag == "table" and len(content) == 4:
+        kind, labels, columns, rows = content
+        return _table(columns, rows, budget, depth, *_called(kind, labels, rows, budget, depth))
     raise Malformed("an unknown tag")
+
+
+def _record(names: Any, items: Any, budget: Budget, depth: int) -> Record:
+    if not isinstance(names, list) or not isinstance(items, list) or len(names) != len(items):
+        raise Malformed("a record whose fields have no names")
+    record = Record(decode(item, budget, depth + 1) for item in items)
+    record.names = tuple(one_line(str(name), MAX_KEY) for name in names[:MAX_COLUMNS])
+    return record
+
+
+def _table(columns: Any, rows: Any, budget: Budget, depth: int, kind: str, labels: list[Hashable] | None) -> Table:
+    if not isinstance(columns, list) or not isinstance(rows, list) or len(columns) > MAX_COLUMNS:
+        raise Malformed("a table of no rows and columns")
+    names = [normalise(_key(column, budget, depth + 1)) for column in columns]
+    if any(not isinstance(row, list) or len(row) != len(names) for row in rows):
+        raise Malformed("a table with rows of another length")
+    decoded = ([decode(cell, budget, depth + 1) for cell in row] for row in rows)
+    return Table([dict(zip(names, row, strict=True)) for row in decoded], kind, labels)
+
+
+def _called(kind: Any, labels: Any, items: Any, budget: Budget, depth: int) -> tuple[str, list[Hashable] | None]:
+    """The name of a type, and the labels of its items."""
+    if labels is None:
+        return one_line(str(kind), 200), None
+    if (
+        not isinstance(labels, list)
+        or not isinstance(items, list)
+        or len(labels) != len(items)
+        or len(labels) > MAX_LABELS
+    ):
+        raise Malformed("items with other labels")
+    return one_line(str(kind), 200), [normalise(_key(label, budget, depth + 1)) for label in labels]
 
 
 def pairs(content: list[Any], budget: Budget, depth: int = 0) -> list[tuple[Hashable, Any]]:
@@ -177,6 +238,11 @@ def one_line(text: str, limit: int) -> str:
     shown = "".join(character if character.isprintable() else " " for character in clean(text[: 4 * limit]))
     shown = " ".join(shown.split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def type_name(value: Any) -> str:
+    """The name of the type that a value had in the notebook, with its module if it is a library's."""
+    return str(getattr(value, "type_name", type(value).__name__))
 
 
 def keys(mapping: Mapping[Any, Any]) -> str:

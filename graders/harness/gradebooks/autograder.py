@@ -12,12 +12,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 from graders.harness.data.names import exercises_named
 from graders.harness.data.saving import save
+from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.gradebooks.gradescope import refused, results, to_json, trouble
@@ -45,8 +45,11 @@ if [ ! -x "$root/venv/bin/python" ]; then
     echo "There is no Python 3.11 to 3.13 for this image: choose Ubuntu 22.04 or later in Gradescope." >&2
     exit 1
 fi
+shopt -s nullglob
+graders=("$root"/source/lora_graders-*.whl)
+instructors=("$root"/source/lora_graders_instructors-*.whl)
 "$root/venv/bin/python" -m pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \\
-    --constraint "$root/source/constraints.txt" "$root"/source/*.whl
+    --constraint "$root/source/constraints.txt" "${graders[0]}[notebooks]" "${instructors[@]}"
 """
 _RUN = """\
 #!/usr/bin/env bash
@@ -113,7 +116,7 @@ def grade(exercise: str, root: Path, isolation: str) -> dict[str, Any]:
         read_notebook(notebook)
     except ExplainedError as error:
         return refused(str(error))
-    with TemporaryDirectory(prefix="grade-") as work:
+    with Scratch("hand-in") as work:
         result = Path(work, "result.json")
         program = Path(sys.executable).with_name("grade")
         subprocess.run([program, exercise, notebook, "--isolation", isolation, "--json", result], cwd=work, check=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from graders.harness.data.cells import number
@@ -21,6 +22,10 @@ EXCUSED, UNASSIGNED = "EX", "N/A"
 _ASSIGNMENT = re.compile(r"(?s)(?P<title>.*)\s\(\d+\)")
 _TOTALS = re.compile(r"(Current|Final) (Score|Points|Grade)|Override (Score|Grade|Status)")
 """Canvas computes them, and takes no column for an assignment's whose header says one of these."""
+_WHO = (
+    "Student", "LastName", "FirstName", "ID", "SIS User ID", "SIS Login ID", "Integration ID", "Root Account", "Notes",
+)  # fmt: skip
+"""The columns before that of the section."""
 _NAME_IT = "Say for each exercise the title of its column; make the assignment in Canvas first if there is none."
 
 
@@ -78,10 +83,12 @@ def merge(path: Path, gradebook: Gradebook, columns: Mapping[str, str] | None = 
 
 
 def _identifying(sheet: Sheet) -> list[str]:
-    """The headers of the columns that say who a student is: all up to the section."""
+    """The headers of the columns that say who a student is: all up to the section or, without one, those that Canvas has."""
     header = sheet.header
     named = header[:2] == ["Student", "ID"] or header[:3] == ["LastName", "FirstName", "ID"]
-    if not named or "Section" not in header:
+    if named and "Section" not in header:
+        return [*takewhile(lambda name: name in _WHO, header)]
+    if not named:
         raise SheetError(
             f"{sheet.name} is no gradebook of Canvas: its header begins with {listed(header[:4])}.",
             "In Canvas, open Grades and choose Export; give the file as it came.",

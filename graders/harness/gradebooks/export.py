@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from graders.harness.gradebooks.sheet import read
 from graders.harness.marks import Gradebook, Record, Status, Student, folder_name
 
 FOLDER = "gradebooks"
+OURS = ("gradebook.csv", "nbgrader.csv", "junit.xml", "brightspace.csv", "moodle-feedback.zip", "gradescope")
+"""The names in it that no copy of an instructor's file may have."""
 
 
 class ExportError(ExplainedError):
@@ -53,7 +56,7 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
     notes = []
     if len(items.unplaced) < len(gradebook.records):
         put(items.content, folder / "brightspace.csv")
-        notes += _left_out("brightspace.csv", items.unplaced)
+        notes += _left_out("brightspace.csv", items.unplaced) if "Brightspace" in layout else []
     for record in gradebook.records:
         for name, document in _gradescope(record):
             place = folder / "gradescope" / name
@@ -61,22 +64,34 @@ def export(gradebook: Gradebook, pages: Mapping[str, str], layout: str, wanted: 
             make_folder(place)
             put(gradescope.to_json(document), place / f"{folder_name(record.student.id)}.json")
     if "Moodle" in layout:
-        handed_in = [r.student for r in gradebook.records if any(g.attempts and g.file for g in r.grades.values())]
-        unknown = tuple(student for student in handed_in if not moodle.is_folder(moodle.folder(student)))
-        handed_in = [student for student in handed_in if student not in unknown]
+        handed_in = [r for r in gradebook.records if any(g.attempts and g.file for g in r.grades.values())]
+        folders = {record.student.id: moodle.folder(record.in_its_system) for record in handed_in}
+        unknown = tuple(r.student for r in handed_in if not moodle.is_folder(folders[r.student.id]))
         notes += _left_out("moodle-feedback.zip", unknown)
+        known = {student: name for student, name in folders.items() if moodle.is_folder(name)}
         feedback = {student: page.encode() for student, page in pages.items()}
-        put(moodle.feedback_zip({s.id: moodle.folder(s) for s in handed_in}, feedback), folder / "moodle-feedback.zip")
+        put(moodle.feedback_zip(known, feedback), folder / "moodle-feedback.zip")
+    taken = set(OURS)
     for exercise, path in wanted.files:
         merged = _merge(path, exercise, gradebook, wanted)
-        put(merged.content, folder / path.name)
-        notes += _told(path.name, merged)
+        name = next(name for name in _names(path, exercise) if name.casefold() not in taken)
+        taken.add(name.casefold())
+        put(merged.content, folder / name)
+        notes += _told(name, merged)
     return notes
+
+
+def _names(path: Path, exercise: str) -> Iterator[str]:
+    """What a copy of a file may be called, the best first: its own name, or one that tells it from others of that name."""
+    yield path.name
+    for more in filter(None, (exercise, path.parent.name)):
+        yield f"{path.stem}-{more}{path.suffix}"
+    yield from (f"{path.stem}-{number}{path.suffix}" for number in count(2))
 
 
 def _merge(path: Path, exercise: str, gradebook: Gradebook, wanted: Wanted) -> Merged:
     header = {cell.strip().lower() for cell in read(path, ",;\t", backslash=True).header}
-    if {"student", "section"} <= header:
+    if {"student", "id"} <= header or {"lastname", "firstname", "id"} <= header:
         columns = {name: title for name, title in wanted.columns.items() if exercise in ("", name)}
         return canvas.merge(path, gradebook, columns or None, scale=wanted.scale)
     if not exercise and len(gradebook.exercises) > 1:

@@ -27,7 +27,7 @@ def results(
     final, neither of a test nor of all: the points that are decided are written beside the names.
     """
     ending = wording.ending(result.run)
-    said = [ending.sentence, *ending.error, ending.advice]
+    said = [ending.sentence, *ending.error, ending.advice, *ending.remarks]
     tests = [_test(check, scored=result.final) for check in result.checks]
     seconds = {"execution_time": round(result.run["seconds"])}
     if not result.final:

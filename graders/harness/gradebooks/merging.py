@@ -125,6 +125,10 @@ def fitting(score: float, of: float, worth: float, what: str, whose: str, scale:
 
 def positive(text: str) -> float | None:
     """A number as course systems write it, with a decimal point or comma; None if it is none, or not more than 0."""
+    # Groups of three digits only where a fraction follows, or "1,500" would be one and a half
+    grouped = re.fullmatch(r"\s*(\d{1,3}(?:([,.' \u00a0\u202f])\d{3})+)([.,]\d+)\s*", text)
+    if grouped and grouped[2] != grouped[3][0]:
+        text = re.sub(r"\D", "", grouped[1]) + grouped[3]
     match = re.fullmatch(r"\s*(\d+)(?:[.,](\d+))?\s*", text)
     return (float(f"{match[1]}.{match[2] or 0}") or None) if match else None
 

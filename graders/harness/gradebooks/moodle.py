@@ -51,7 +51,7 @@ def merge(path: Path, gradebook: Gradebook, exercise: str, *, grade: str = "", s
     lines = [i for i in range(1, len(sheet.rows)) if sheet.rows[i] != [""]]
     rows = [_student(sheet, i) for i in lines]
     worth = _worth(sheet, column, lines)
-    students = [record.student for record in gradebook.records]
+    students = [record.in_its_system for record in gradebook.records]
     pairs = pair(rows, students)
     provisional, undecided = [], []
     for row, index in pairs.items():
@@ -121,7 +121,7 @@ def folder(student: Student) -> str:
 
     Some programs take a backslash in an archive for the end of a folder's name, and a colon for that of a drive's.
     """
-    name = one_line(student.name, 80).translate(dict.fromkeys(map(ord, "_\\:/"), " "))
+    name = one_line(student.name or "Participant", 80).translate(dict.fromkeys(map(ord, "_\\:/"), " "))
     return f"{name}_{student.id}_assignsubmission_file"
 
 

@@ -1,15 +1,19 @@
 """The process that checks what a live kernel holds: ``python -m graders.harness.live.checker``, started before it is needed.
 
-It imports the libraries, which takes seconds, and waits. It checks once and ends, and so never keeps a GPU's memory from
-the notebook. Both ends talk in lines of JSON: the name of an exercise, what it hands in, the folder of the evidence, the
-title of each check as it begins, and at the end that there is a result, or why there is none.
+It imports the libraries, which takes seconds, and waits. For each check it forks a process that checks once and ends, and so
+never keeps a GPU's memory from the notebook; where it is not safe to fork, it does that itself. Both ends talk in lines of
+JSON: the name of an exercise, what it hands in, the folder of the evidence, the title of each check as it begins, and at the
+end that there is a result, or why there is none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection
@@ -18,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from graders.harness.errors import ExplainedError
+from graders.harness.imports import importing
 from graders.harness.live.snapshot import Wanted
 from graders.harness.result import Result, load
+from graders.lesson import EXERCISES, LIBRARIES
 
 
 class CheckerError(ExplainedError):
@@ -35,10 +41,15 @@ class Live:
     later: tuple[str, ...]
 
 
+_FORKS = sys.platform == "linux"
+
+
 class Checker:
     """The end of the conversation in the notebook's kernel."""
 
     def __init__(self) -> None:
+        self.waiting = True
+        """Whether it can be asked, or asked again."""
         self._process = subprocess.Popen(
             # Not what lies in the notebook's folder: -P. Not the kernel's interrupts: a session of its own
             [sys.executable, "-P", "-m", __name__],
@@ -51,6 +62,7 @@ class Checker:
 
     def ask(self, exercise: str) -> Wanted:
         """What there is to collect for an exercise."""
+        self.waiting = False
         said = self._exchange({"exercise": exercise})
         return Wanted(said["hand_in"], tuple(said["parameters"]), frozenset(said["paths"]))
 
@@ -60,11 +72,13 @@ class Checker:
         while "checking" in said:
             on_check(said["checking"])
             said = self._hear()
+        self.waiting = _FORKS
         return Live(said["title"], load(folder / "result.json"), tuple(said["later"]))
 
     def end(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
+        """End the process and what it has forked, whatever they do."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +106,7 @@ def _ended(status: int) -> dict[str, str]:
 
 
 def main() -> None:
-    """The other end: check once."""
+    """The other end: check whenever it is asked to, or once."""
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no part of the conversation
 
@@ -101,7 +115,15 @@ def main() -> None:
         said.flush()
 
     try:
-        _serve(say)
+        _import()
+        while line := sys.stdin.readline():  # until the kernel has ended
+            if not _FORKS or not (child := os.fork()):
+                break
+            _, status = os.waitpid(child, 0)
+            if status:  # it has said nothing more, and neither does this process
+                os._exit(1) if os.WIFEXITED(status) else os.kill(os.getpid(), os.WTERMSIG(status))
+        if line:
+            _serve(line, say)
     except ExplainedError as error:
         say(problem=error.problem, fix=error.fix)
     except Exception as error:
@@ -111,21 +133,29 @@ def main() -> None:
         )
 
 
-def _serve(say: Callable[..., None]) -> None:
-    import diffusers
-    import peft
-    import transformers
+def _import() -> None:
+    """Import all that checks need; no child goes through all of that again."""
+    with importing():
+        importlib.import_module(LIBRARIES)
+        import diffusers
+        import transformers
 
+        from graders.harness import grade as grading
+
+        for library in (diffusers, transformers):
+            library.logging.set_verbosity_error()
+        for name in EXERCISES:
+            grading.module_of(name)
+        gc.collect()
+
+
+def _serve(line: str, say: Callable[..., None]) -> None:
+    """Check once."""
     from graders.harness import grade as grading
     from graders.harness.checking import titles
     from graders.harness.lesson import HandIn
     from graders.harness.run.evidence import Evidence
 
-    for library in (diffusers, transformers):
-        library.logging.set_verbosity_error()
-    del peft
-    if not (line := sys.stdin.readline()):
-        return  # the kernel has ended
     name = json.loads(line)["exercise"]
     module = grading.module_of(name)
     parameters = module.EXERCISE.parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.display import DisplayHandle
 
+from graders.harness.data.scratch import Scratch
 from graders.harness.errors import ExplainedError
 from graders.harness.live import feedback
 from graders.harness.live.checker import Checker
@@ -54,13 +54,14 @@ class LiveGrading(Magics):
         except ExplainedError as error:
             shown.end(feedback.complaint(error))
         finally:
-            self._checker.end()
-            self._checker = Checker()
+            if not self._checker.waiting:
+                self._checker.end()
+                self._checker = Checker()
 
     def _grade(self, exercise: str, only: list[str], shown: _Shown) -> None:
         shown.wait(f"{exercise}: looking at your variables…")
         wanted = self._checker.ask(exercise)
-        with tempfile.TemporaryDirectory(prefix="grade-live-") as place:
+        with Scratch("live") as place:
             folder = Path(place)
             unread = take(wanted, self._namespace, folder)
             graded = self._checker.check(folder, only, lambda title: shown.wait(f"{exercise}: checking: {title}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from graders.harness.errors import ExplainedError
 from graders.harness.machine import packages
 from graders.harness.machine.finding import Finding, insist
+from graders.harness.run.interpreter import Interpreter
 from graders.lora import catalog
 from graders.lora.fixtures import digests
 
@@ -26,9 +28,13 @@ class Part:
     sandbox: bool = False
 
 
-def examine(folder: Path, *, network: bool = False) -> Iterator[Part]:
-    """Everything, as grading in ``folder`` needs it; each part is found out when its findings are asked for."""
+def examine(folder: Path, *, network: bool = False, python: Interpreter | None = None) -> Iterator[Part]:
+    """Everything, as grading in ``folder`` needs it; each part is found out when its findings are asked for.
+
+    Notebooks run in ``python``, if it is another one than this.
+    """
     yield Part("Packages", _packages())
+    yield Part("What notebooks find to import", _for_notebooks(python))
     yield Part("Models and data of the exercises", _fixtures())
     yield Part("Device", _device())
     yield Part("Room", _room(folder))
@@ -64,6 +70,7 @@ def sandbox() -> Iterator[Finding]:
     """Whether the sandbox holds what it promises."""
     from graders.harness.machine.promises import examine as put_to_the_test
     from graders.harness.run.bubblewrap import Bubblewrap
+    from graders.harness.run.warm_client import cold_because
 
     words = "a sandbox can be had"
     if sys.platform != "linux":  # elsewhere there is not even what would put it to the test
@@ -71,6 +78,13 @@ def sandbox() -> Iterator[Finding]:
         return
     try:
         yield from put_to_the_test(Bubblewrap())
+        yield Finding(
+            "warm",
+            "runs begin with all libraries imported already",
+            cold_because(shutil.which("bwrap") or "bwrap").rstrip(".") or None,
+            "Each is started anew instead, which takes some five seconds more.",
+            essential=False,
+        )
     except ExplainedError as error:  # it does not even start
         yield Finding("sandbox", words, error.problem.rstrip("."), error.fix)
     except OSError as error:
@@ -82,6 +96,12 @@ def _packages() -> Iterator[Finding]:
     yield from packages.versions()
     yield from packages.conflicts()
     yield from packages.imports()
+
+
+def _for_notebooks(python: Interpreter | None) -> Iterator[Finding]:
+    yield from packages.for_notebooks(python)
+    if python:
+        yield from packages.imports(python)
 
 
 def _fixtures() -> Iterator[Finding]:

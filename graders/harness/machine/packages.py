@@ -25,6 +25,8 @@ from graders.harness.machine.finding import Finding
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+    from graders.harness.run.interpreter import Interpreter
+
 OURS = "lora-graders"
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
 """Distributions whose module has another name."""
@@ -49,7 +51,8 @@ PATIENCE = 600.0
 """Seconds that all imports may take together: eight, and more than a hundred where others kept disk and cores busy."""
 
 _TRY = """
-import json, sys
+import gc, json, sys
+gc.disable()  # and so that Python ends at once, below
 out, sys.stdout = sys.stdout, sys.stderr
 for name, statement in json.loads(sys.argv[1]).items():
     try:
@@ -58,6 +61,7 @@ for name, statement in json.loads(sys.argv[1]).items():
     except BaseException as error:
         broken = f"{type(error).__name__}: {error}"
     print(json.dumps([name, broken]), file=out, flush=True)
+gc.freeze()
 """
 
 
@@ -117,12 +121,33 @@ def conflicts() -> Iterator[Finding]:
                 yield Finding(f"{name} and {needed}", f"{name} needs {wanted}", f"it is {have}", fix, essential=False)
 
 
-def imports() -> Iterator[Finding]:
-    """Whether what is installed can be imported, tried in a process of its own, which a bad build may crash."""
+def for_notebooks(python: Interpreter | None = None) -> Iterator[Finding]:
+    """What course notebooks find to import beside what the exercises need, in the Python that they run in."""
+    wanted = [_normal(requirement.name) for requirement in _requirements(OURS, "notebooks")]
+    there = {_normal(name): version for name, version in python.packages} if python else {}
+    if python is None:
+        there = {name: found.version for name in wanted if (found := _distribution(name)) is not None}
+    where = f" ({python.named})" if python else ""
+    if good := [f"{name} {there[name]}" for name in wanted if name in there]:
+        yield Finding("notebooks", f"notebooks find {', '.join(good)}{where}")
+    program = python.program if python else sys.executable
+    for name in wanted:
+        if name not in there:
+            fix = f"Run: {program} -m pip install {name}"
+            yield Finding(name, f"{name}, which course notebooks import{where}", "not installed", fix, essential=False)
+
+
+def imports(python: Interpreter | None = None) -> Iterator[Finding]:
+    """Whether what is installed can be imported, tried in a process of its own, which a bad build may crash.
+
+    In the Python that notebooks run in, if it is another one than this.
+    """
     good = []
-    untried = {name: statement for name, statement in IMPORTS.items() if _distribution(name) is not None}
+    there = {_normal(name) for name, _ in python.packages} if python else {n for n in IMPORTS if _distribution(n)}
+    untried = {name: statement for name, statement in IMPORTS.items() if name in there}
+    program = str(python.program) if python else sys.executable
     while untried:
-        command = [sys.executable, "-c", _TRY, json.dumps(untried)]
+        command = [program, "-c", _TRY, json.dumps(untried)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -136,11 +161,11 @@ def imports() -> Iterator[Finding]:
             if broken is None:
                 good.append(name)
             else:
-                yield _import_finding(name, broken)
+                yield _import_finding(name, broken, python)
         if untried:  # Python ended at the first of those that are left
             name = next(iter(untried))
             del untried[name]
-            yield _import_finding(name, f"Python ended ({_signal(done.returncode)})")
+            yield _import_finding(name, f"Python ended ({_signal(done.returncode)})", python)
     if good:
         yield Finding("imports", f"what notebooks use of them can be imported: {', '.join(good)}")
 
@@ -153,10 +178,10 @@ def torch() -> Iterator[Finding]:
         yield _import_finding("torch", f"{type(error).__name__}: {error}")
 
 
-def blame(ename: str, evalue: str) -> None:
-    """:class:`MachineError` if an import that failed in a notebook fails without it, too."""
+def blame(ename: str, evalue: str, python: Interpreter | None = None) -> None:
+    """:class:`MachineError` if an import that failed in a notebook fails without it, too, in the Python that it runs in."""
     if ename in ("ImportError", "ModuleNotFoundError") or "import" in evalue:
-        for finding in imports():
+        for finding in imports(python):
             if finding.broken is not None:
                 raise MachineError(f"{finding.words}: {finding.broken}.", finding.fix)
 
@@ -180,7 +205,10 @@ def install(name: str, again: bool = False) -> str:
     return f"{sys.executable} -m pip install {'--force-reinstall' if again else '--upgrade'} '{wanted}'"
 
 
-def _import_finding(name: str, broken: str) -> Finding:
+def _import_finding(name: str, broken: str, python: Interpreter | None = None) -> Finding:
+    if python:
+        fix = f"Run: {python.program} -m pip install --force-reinstall {name}"
+        return Finding(name, f"{name} ({python.named})", f"the import fails: {_line(broken)}", fix)
     spec = find_spec(_module(name))
     where = f" (from {spec.origin})" if spec and spec.origin else ""
     return Finding(name, name, f"the import fails{where}: {_line(broken)}", f"Run: {install(name, again=True)}")
@@ -206,8 +234,8 @@ def _distribution(name: str) -> Distribution | None:
         return None
 
 
-def _requirements(name: str) -> list[Requirement]:
-    """What a distribution needs here, without its extras."""
+def _requirements(name: str, extra: str = "") -> list[Requirement]:
+    """What a distribution needs here: without its extras, or for one of them alone."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     needed = []
@@ -217,7 +245,8 @@ def _requirements(name: str) -> list[Requirement]:
             requirement = Requirement(text)
         except InvalidRequirement:  # of an old distribution, which pip takes no notice of either
             continue
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        always = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if always if not extra else not always and requirement.marker and requirement.marker.evaluate({"extra": extra}):
             needed.append(requirement)
     return needed
 

@@ -9,10 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,17 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # publishes no types
 
 from graders.harness import PACKAGE
+from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.machine.finding import Finding
-from graders.harness.run.sandbox import WRITABLE, Isolation, Limits, Program, output_of
+from graders.harness.run.limits import Limits
+from graders.harness.run.sandbox import WRITABLE, Isolation, Program, output_of
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """Exit statuses of a program, or of the sandbox around it, that was killed for what it tried."""
 PATIENCE = 30.0
-"""Seconds that an attempt may take; the slowest takes three."""
+"""Seconds that the attempts of one program may take; the slowest takes three."""
 LIMITS = Limits(memory=256 << 20, gpu_memory=1 << 30, processes=100, disk=32 << 20, shared_memory=32 << 20)
 """Small, so that trying takes no time."""
 
@@ -38,7 +39,8 @@ LIMITS = Limits(memory=256 << 20, gpu_memory=1 << 30, processes=100, disk=32 << 
 class Promise:
     """A promise, in words; ``attempts`` of :mod:`graders.harness.machine.probe` would break it.
 
-    ``fix`` says what helps where it does not hold. Without an ``essential`` one an isolation is none.
+    ``fix`` says what helps where it does not hold. Without an ``essential`` one an isolation is none. ``gentle`` attempts leave
+    nothing that would get in the way of others, and so are made in one program.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Promise:
     attempts: tuple[str, ...]
     essential: bool = True
     fix: str = "Install bubblewrap: sudo apt-get install bubblewrap"
+    gentle: bool = True
 
 
 _GROUPS = "Allow control groups: run it as root, or through: systemd-run --user --scope grade ..."
@@ -61,15 +64,26 @@ PROMISES = (
     Promise("leases", "nobody's files are locked", ("leases",)),
     Promise("packages", "no package but those of notebooks is seen", ("packages",)),
     Promise("privileges", "no privileges, and no way to gain any", ("privileges",)),
-    Promise("disk", "files are limited", ("disk", "temporary", "shared_memory")),
-    Promise("memory", "memory is limited", ("memory",)),
-    Promise("memory files", "memory that is held by files is limited", ("files_in_memory",), False, _GROUPS),
-    Promise("fork", "the number of processes is limited", ("fork",), True, _GROUPS),
-    Promise("survivors", "nothing goes on when the run has ended", ("survivor",)),
+    Promise("disk", "files are limited", ("disk", "temporary", "shared_memory"), gentle=False),
+    Promise("memory", "memory is limited", ("memory",), gentle=False),
+    Promise(
+        "memory files", "memory that is held by files is limited", ("files_in_memory",), False, _GROUPS, gentle=False
+    ),
+    Promise("fork", "the number of processes is limited", ("fork",), True, _GROUPS, gentle=False),
+    Promise("survivors", "nothing goes on when the run has ended", ("survivor",), gentle=False),
 )
 ON_A_GPU = (
-    Promise("gpu", "CUDA works inside", ("gpu",), False, "Check that nvidia-smi works, and LD_LIBRARY_PATH."),
-    Promise("gpu memory", "memory of the GPU is limited", ("gpu_memory",), False, "Grade outside of a container."),
+    Promise(
+        "gpu", "CUDA works inside", ("gpu",), False, "Check that nvidia-smi works, and LD_LIBRARY_PATH.", gentle=False
+    ),
+    Promise(
+        "gpu memory",
+        "memory of the GPU is limited",
+        ("gpu_memory",),
+        False,
+        "Grade outside of a container.",
+        gentle=False,
+    ),
 )
 
 
@@ -77,21 +91,28 @@ class PromiseError(ExplainedError):
     """An isolation does not hold what it has to."""
 
 
-def examine(isolation: Isolation) -> Iterator[Finding]:
-    """Put every promise to the test, and CUDA's where there is a GPU; a finding as soon as there is one."""
+def examine(isolation: Isolation, environment: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """Put every promise to the test, whatever way a program is started, and CUDA's where there is a GPU.
+
+    ``environment`` is what programs are started with.
+    """
     promises = (*PROMISES, *ON_A_GPU) if os.path.exists("/dev/nvidiactl") else PROMISES
+    environment = environment or {}
+    isolation.warm_up(environment)
     with _outside() as facts:
+        # One way after the other: what the last one begins with takes seconds
+        outcomes = [_outcomes(way, promises, facts, environment) for way in isolation.ways]
         for promise in promises:
-            broken = _try(isolation, promise, facts)
+            broken = next((found[promise.name] for found in outcomes if found[promise.name] is not None), None)
             nap = f"sleep\0{facts['nap']}"
             if promise.name == "survivors" and any(nap == "\0".join(p.cmdline()) for p in _living()):
                 broken = "a process that it left was still there"
             yield Finding(promise.name, promise.words, broken, promise.fix, promise.essential)
 
 
-def insist(isolation: Isolation) -> None:
+def insist(isolation: Isolation, environment: Mapping[str, str] | None = None) -> None:
     """:class:`PromiseError` unless every essential promise holds."""
-    for finding in examine(isolation):
+    for finding in examine(isolation, environment):
         if finding.fatal:
             raise PromiseError(
                 f"Isolation {isolation.name!r} does not hold here: {finding.words}: {finding.broken}.", finding.fix
@@ -107,15 +128,36 @@ def _living() -> Iterator[psutil.Process]:
         yield process
 
 
-def _try(isolation: Isolation, promise: Promise, facts: dict[str, Any]) -> str | None:
-    """What was possible, None if nothing was."""
-    with tempfile.TemporaryDirectory(prefix="grade-probe-") as place:
+def _outcomes(
+    isolation: Isolation, promises: Sequence[Promise], facts: dict[str, Any], environment: Mapping[str, str]
+) -> dict[str, str | None]:
+    """By each promise's name what was possible, None if nothing was.
+
+    Gentle attempts are made in one program; if that comes to nothing, each promise's by themselves.
+    """
+    gentle = [name for promise in promises if promise.gentle for name in promise.attempts]
+    together = _made(isolation, gentle, facts, environment)
+    outcomes = {}
+    for promise in promises:
+        known = promise.gentle and isinstance(together, dict)
+        made = together if known else _made(isolation, promise.attempts, facts, environment)
+        if isinstance(made, dict):
+            made = next((made[name] for name in promise.attempts if made[name] is not None), None)
+        outcomes[promise.name] = made
+    return outcomes
+
+
+def _made(
+    isolation: Isolation, attempts: Sequence[str], facts: dict[str, Any], environment: Mapping[str, str]
+) -> dict[str, str | None] | str | None:
+    """What each attempt made possible; or, if they came to no end, what is wrong: None if they were killed for it."""
+    with Scratch("probe") as place:
         folder = Path(place)
         for name in WRITABLE:
             (folder / name).mkdir()
         (folder / "request.json").write_text(json.dumps(facts))
-        argv = [sys.executable, "-m", "graders.harness.machine.probe", *promise.attempts]
-        program = isolation.start(argv, folder, LIMITS, {})
+        argv = [sys.executable, "-m", "graders.harness.machine.probe", *attempts]
+        program = isolation.start(argv, folder, LIMITS, environment)
         try:
             ended, said = _output(program)
         finally:
@@ -126,15 +168,20 @@ def _try(isolation: Isolation, promise: Promise, facts: dict[str, Any]) -> str |
         return None
     try:
         tried = json.loads(said.splitlines()[-1])
-    except (ValueError, IndexError):
+        return {name: None if tried[name] is None else str(tried[name]) for name in attempts}
+    except (ValueError, IndexError, KeyError, TypeError):
         return f"the attempt failed ({one_line(said[-300:], 200)})"
-    return next((str(tried[name]) for name in promise.attempts if tried[name] is not None), None)
 
 
 def _output(program: Program) -> tuple[bool, str]:
     """Whether a program has ended within :data:`PATIENCE`, and what it has printed."""
     said: list[bytes] = []
-    reading = threading.Thread(target=lambda: said.append(output_of(program).read()), daemon=True)
+
+    def read() -> None:
+        with output_of(program) as printed:
+            said.append(printed.read())
+
+    reading = threading.Thread(target=read, daemon=True)
     reading.start()
     end = time.monotonic() + PATIENCE
     while program.process.poll() is None and time.monotonic() < end:
@@ -154,7 +201,7 @@ def _outside() -> Iterator[dict[str, Any]]:
         abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
         abstract.bind(f"\0grade-probe-{secret}")
         abstract.listen()
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="grade-secret-")), "secret")
+        file = Path(stack.enter_context(Scratch("secret")), "secret")
         file.write_text(secret)
         os.environ["GRADE_PROBE_SECRET"] = secret
         stack.callback(os.environ.pop, "GRADE_PROBE_SECRET")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graders.harness.machine.finding import Finding
-from graders.harness.run.memory import free_memory, machine_memory
+from graders.harness.run.memory_watch import free_memory, machine_memory
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ class _Course:
     """The gradebook, asked what the report says."""
 
     def __init__(self, gradebook: Gradebook, names: Mapping[str, str]) -> None:
-        self._titles, self._names = gradebook.titles, names
+        self._gradebook, self._titles, self._names = gradebook, gradebook.titles, names
         self._graded = [
             (names[record.student.id], record.grades[name])
             for name in gradebook.exercises
@@ -222,10 +222,21 @@ class _Course:
         )
         noted = [(grade.note, name, grade) for name, grade in self._of(Status.GRADED) if grade.note]
         trouble, refused = (
-            [(grade.note or "No reason was given.", name, grade) for name, grade in self._of(status)]
+            [
+                (grade.note or "No reason was given.", name, grade)
+                for name, grade in self._of(status)
+                if not grade.missing
+            ]
             for status in (Status.TROUBLE, Status.REFUSED)
         )
         every = (
+            Concern(
+                "Not graded: imports that are missing here",
+                "They have no score, which is not 0. Either install the package for notebooks and run the same command again, or "
+                "say that it is a file of the students' own, which they forgot to hand in: grade batch … --own-file NAME. Then "
+                "they are graded as they are.",
+                tuple(wording.missing(self._gradebook).items()),
+            ),
             Concern(
                 "Undecided, because the grader failed",
                 "These points are neither given nor lost. What happened is in grader-faults.log, beside the run. Once the "

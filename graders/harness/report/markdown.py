@@ -90,9 +90,9 @@ def _exercise(grade: Grade, title: str) -> Iterator[str]:
         yield ""
     if ending.advice:
         yield text(ending.advice)
-    if ending.memory:
+    for remark in filter(None, (*ending.remarks, ending.memory)):
         yield ""
-        yield text(ending.memory)
+        yield _said(remark)
         yield ""
     for check in grade.result.checks:
         yield from _check(check, grade)

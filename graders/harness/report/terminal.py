@@ -58,6 +58,8 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         console.print(Padding(plain(shown), (0, 0, 0, 2)), style="dim")
     if ending.advice:
         console.print(Padding(Text(ending.advice), (0, 0, 0, 2)))
+    for remark in ending.remarks:
+        console.print(plain(remark))
     if ending.memory:
         console.print(Text(ending.memory, "dim"))
     console.print()

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from graders.harness.machine.room import TRUE_UNET
-from graders.harness.marks import Grade, Record, Status, Student
+from graders.harness.marks import Grade, Gradebook, Record, Status, Student
+from graders.harness.report.causes import advice_for
 from graders.harness.result import CheckResult, Outcome, Result
+from graders.harness.run.imports import ELSEWHERE
 from graders.lora.misconceptions import MISCONCEPTIONS
 
 MARKS = {
@@ -165,25 +167,31 @@ class Ending:
     """How a run ended: a sentence and, where it did not complete, its error in lines of their own and what to do.
 
     ``memory`` is what to know where the same notebook would not fit on a small GPU; "" where nothing is known against it.
+    ``remarks`` are sentences on what the run met with besides.
     """
 
     sentence: str
     error: tuple[str, ...] = ()
     advice: str = ""
     memory: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def ending(run: Mapping[str, Any]) -> Ending:
     """How the run of a result ended."""
+    remarks = tuple(run.get("remarks", ()))
     if run["ended"] == "completed":
-        return Ending(f"The notebook ran {run['seconds']:.0f} s on {run['device']}.", memory=_memory(run))
+        sentence = f"The notebook ran {run['seconds']:.0f} s on {run['device']}."
+        return Ending(sentence, memory=_memory(run), remarks=remarks)
     how, advice = ENDINGS[run["ended"]]
-    where = f" in code cell {run['cell']}" if run["cell"] else ""
+    where = f" in {run.get('place') or 'code cell {}'.format(run['cell'])}" if run["cell"] else ""
     used = f"{run['seconds']:.0f} s, {run['peak_memory_bytes'] / (1 << 30):.1f} GiB"
     sentence = f"The notebook {how}{where} ({used}); what it had reached is graded."
     error = run.get("error")
     lines = (error["line"], f"{error['ename']}: {error['evalue']}") if error else ()
-    return Ending(sentence, tuple(filter(None, lines)), advice, _memory(run))
+    if error and run["ended"] == "cell_error":
+        advice = advice_for(error) or advice
+    return Ending(sentence, tuple(filter(None, lines)), advice, _memory(run), remarks)
 
 
 def _memory(run: Mapping[str, Any]) -> str:
@@ -241,6 +249,24 @@ def standing(grade: Grade) -> str:
     if unread(grade):
         return "written answers awaiting review"
     return "final" if grade.final else "a check awaits your instructor"
+
+
+def missing(gradebook: Gradebook) -> dict[str, tuple[str, ...]]:
+    """Of each module that hand-ins import and that is not there, what to ask the instructor, and who imports it."""
+    who: dict[str, list[str]] = {}
+    for record in gradebook.records:
+        for exercise, grade in record.grades.items():
+            for module in grade.missing:
+                who.setdefault(module, []).append(f"{name(record.student)}, {exercise}")
+    return {question(module, len(names)): tuple(names) for module, names in who.items()}
+
+
+def question(module: str, hand_ins: int) -> str:
+    """What only the instructor knows of a module that is neither installed nor handed in."""
+    what = "install it for notebooks, or is it the students' own file?"
+    if module in ELSEWHERE:
+        what = f"it exists only in {ELSEWHERE[module]}. Ask for notebooks without it, or grade them as they are?"
+    return f"`{module}`, in {hand_ins} hand-in{'' if hand_ins == 1 else 's'}: {what}"
 
 
 def remarks(grade: Grade) -> Iterator[str]:

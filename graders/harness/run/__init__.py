@@ -2,3 +2,6 @@
 
 MARK = "GRADE_RUN"
 """Variable of the environment of a notebook that is being graded: what it would have graded is graded already."""
+
+TROUBLE = 70
+"""Exit status of the untrusted half when it failed itself, as EX_SOFTWARE of sysexits.h."""

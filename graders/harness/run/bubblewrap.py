@@ -5,37 +5,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from graders.harness import PACKAGE
 from graders.harness.data.values import one_line
-from graders.harness.run import cgroup
+from graders.harness.run import MARK, cgroup
 from graders.harness.run import packages as installed
-from graders.harness.run.gather import WayOut, gather
+from graders.harness.run.gather import WayOut, end_first, gather
+from graders.harness.run.interpreter import Interpreter
 from graders.harness.run.launch import FOLDERS
-from graders.harness.run.memory import MemoryWatch, watch_gpu
+from graders.harness.run.limits import Limits
+from graders.harness.run.memory_watch import MemoryWatch, watch_gpu
 from graders.harness.run.nesting import OUTER_PROC
-from graders.harness.run.sandbox import (
-    IsolationError,
-    Limits,
-    Program,
-    Usage,
-    clean_environment,
-    launch,
-    output_of,
-    used,
-)
+from graders.harness.run.sandbox import IsolationError, Program, Usage, clean_environment, launch, output_of, used
 from graders.harness.run.seccomp import filter_within, system_call_filter
-from graders.harness.run.warm_sandbox import Forked, Warm, cold_because, ensure_ready, request_for, warm_of
+from graders.harness.run.warm_client import Kind, Warm, cold_because, warm_of, warm_up
+from graders.harness.run.warm_sandbox import Forked, request_for
 
 INSIDE = Path("/grade")
 """What the program sees of the run folder."""
@@ -67,14 +60,29 @@ _MASKED = (
 class Bubblewrap:
     """Namespaces of its own for files, processes, network, users and the rest; limits by control group, if there is one.
 
-    With ``warm``, programs are forked from a process that has imported everything, where there can be one. ``control_groups``
-    False is for trying out what holds without them.
+    Programs are forked from a process that has imported everything, where there can be one; never, if not ``warm``. What runs
+    are ``likely`` to read is told to that process, so that one serves them all: each run sees no more of it than it is
+    given. ``control_groups`` False is for trying out what holds without them. The ``python`` of notebooks is seen whole, where
+    it is not this one.
     """
 
     name = "bubblewrap"
 
-    def __init__(self, *, control_groups: bool = True, warm: bool = False) -> None:
-        self.control_groups, self.warm = control_groups, warm
+    def __init__(
+        self,
+        *,
+        control_groups: bool = True,
+        warm: bool = True,
+        likely: Sequence[Path] = (),
+        python: Interpreter | None = None,
+    ) -> None:
+        self.control_groups, self.likely, self.python = control_groups, tuple(likely), python
+        self.warm = warm and python is None  # what is forked has this Python's packages in it
+
+    @property
+    def ways(self) -> Sequence[Bubblewrap]:
+        """Anew, as for notebooks that set what libraries read when they are imported, and forked."""
+        return (Bubblewrap(control_groups=self.control_groups, warm=False), self) if self.warm else (self,)
 
     def start(
         self,
@@ -90,64 +98,80 @@ class Bubblewrap:
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             raise IsolationError("bubblewrap is not installed.", "Install it: sudo apt-get install bubblewrap")
-        _ensure_apart(run_folder)
+        _ensure_apart(run_folder, self.python)
         group = None
         if self.control_groups:
             with contextlib.suppress(cgroup.NoControlGroup):
                 group = cgroup.create(limits.memory, limits.processes)
         if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(bwrap):
             with contextlib.suppress(IsolationError):
-                return _forked(bwrap, argv[2:], run_folder, limits, environment, readable, group)
-        return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group)
+                return self._forked(bwrap, argv[2:], run_folder, limits, environment, readable, group)
+        return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group, self.python)
+
+    def warm_up(self, environment: Mapping[str, str]) -> None:
+        """Begin with what takes longest of a start with this environment."""
+        bwrap = shutil.which("bwrap")
+        if self.warm and bwrap and not cold_because(bwrap):
+            asked = self._kind(environment, self.likely)
+            warm_up(asked, lambda: _warm(bwrap, asked))
+
+    def _kind(self, environment: Mapping[str, str], readable: Sequence[Path]) -> Kind:
+        """What a run must find in a warm process."""
+        inside = _environment({name: value for name, value in environment.items() if name != MARK})
+        return Kind(tuple(sorted(inside.items())), tuple(readable))
+
+    def _forked(
+        self,
+        bwrap: str,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        readable: Sequence[Path],
+        group: cgroup.ControlGroup | None,
+    ) -> Forked:
+        """A run that is forked from a warm process, which is started unless there is one."""
+        asked = self._kind(environment, readable)
+        offered = replace(asked, readable=tuple(_outermost((*readable, *self.likely))))
+        warm = warm_of(asked, lambda: _warm(bwrap, offered))
+        try:
+            with filter_within(counted=group is not None) as filtering:
+                request = request_for(
+                    argv,
+                    run_folder,
+                    limits,
+                    {**_environment(environment), "PWD": str(INSIDE)},
+                    {**_rooms(limits), "/tmp": limits.disk},
+                    [path for path in warm.kind.readable if path not in readable],
+                    _shown_again(warm.kind.readable, readable),
+                    _MASKED,
+                    filtering.read(),
+                )
+            return Forked(warm, request, run_folder, limits, group)
+        except IsolationError:
+            warm.release()
+            raise
 
 
 _ENTER = ("/bin/sh", "-c", 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"', "sh")
 """Enters the control groups that are named before a double dash and becomes the command after it."""
 
 
-def _forked(
-    bwrap: str,
-    argv: Sequence[str],
-    run_folder: Path,
-    limits: Limits,
-    environment: Mapping[str, str],
-    readable: Sequence[Path],
-    group: cgroup.ControlGroup | None,
-) -> Forked:
-    """A run that is forked from a warm process, which is started unless there is one of its kind."""
-    inside = _environment(environment)
-    without = {name: value for name, value in inside.items() if name not in environment}
-    kind = tuple(readable), tuple(sorted(without.items()))
-    warm = warm_of(kind, lambda: _warm(bwrap, without, readable))
-    with filter_within(counted=group is not None) as filtering:
-        request = request_for(
-            argv,
-            run_folder,
-            limits,
-            {**inside, "PWD": str(INSIDE)},
-            {**_rooms(limits), "/tmp": limits.disk},
-            _within("/tmp", readable),
-            _MASKED,
-            filtering.read(),
-        )
-    return Forked(warm, request, run_folder, limits, group)
-
-
-def _warm(bwrap: str, inside: Mapping[str, str], readable: Sequence[Path]) -> Warm:
+def _warm(bwrap: str, kind: Kind) -> Warm:
     with system_call_filter(counted=True) as filtering:
         options = [
             *_namespaces(nesting=True),
-            *_machine(Limits(), readable, ("--tmpfs", "/dev", *_bare_devices())),
+            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *_bare_devices())),
             *("--proc", OUTER_PROC, "--dir", str(INSIDE)),
             *_read_only(),
-            *(word for name, value in inside.items() for word in ("--setenv", name, value)),
+            *(word for name, value in kind.environment for word in ("--setenv", name, value)),
             *("--seccomp", str(filtering.fileno()), "--chdir", str(INSIDE)),
         ]
         with _written(os.fsencode("\0".join(options))) as given:
             program = [sys.executable, "-m", "graders.harness.run.warm"]
             command = [bwrap, "--args", str(given.fileno()), "--", *program]
-            warm = Warm(command, [filtering.fileno(), given.fileno()])
-            ensure_ready(warm)  # by then bubblewrap has read both files
+            warm = Warm(kind, command, [filtering.fileno(), given.fileno()])
+            warm.ready()  # by then bubblewrap has read both files
             return warm
 
 
@@ -161,6 +185,7 @@ class _Sandboxed:
         environment: Mapping[str, str],
         readable: Sequence[Path],
         group: cgroup.ControlGroup | None,
+        python: Interpreter | None,
     ) -> None:
         self.run_folder, self.limits, self.group = run_folder, limits, group
         ours, theirs = socket.socketpair()
@@ -171,9 +196,9 @@ class _Sandboxed:
             inside = _environment(environment)
             options = [
                 *_namespaces(),
-                *_machine(limits, readable),
+                *_machine(limits, readable, python=python),
                 *_room(run_folder, limits),
-                *_read_only(),
+                *_read_only(python),
                 *(word for name, value in inside.items() for word in ("--setenv", name, value)),
                 *("--seccomp", str(filtering.fileno()), "--info-fd", str(tell), "--chdir", str(INSIDE)),
             ]
@@ -197,10 +222,7 @@ class _Sandboxed:
     def end(self) -> Usage:
         """Kill the sandbox's first process, and with it the Linux kernel kills all others; copy what they wrote."""
         if self.first is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.first, signal.SIGKILL)
-            select.select([self.first], [], [])  # it ends as the last one
-            os.close(self.first)
+            end_first(self.first)
             self.first = None
         self.process.kill()
         self.process.wait()
@@ -245,9 +267,14 @@ def _namespaces(*, nesting: bool = False) -> list[str]:
     ]
 
 
-def _ensure_apart(run_folder: Path) -> None:
-    """:class:`IsolationError` if other hand-ins would be seen."""
-    if any(run_folder.is_relative_to(path) for path in _libraries()) and not run_folder.is_relative_to(_home()):
+def _ensure_apart(run_folder: Path, python: Interpreter | None) -> None:
+    """:class:`IsolationError` if other hand-ins would be seen, or what decides."""
+    if python and python.has_graders:
+        raise IsolationError(
+            f"The graders are installed in {python.prefixes[0]}, where notebooks would find what decides.",
+            "Make an environment of its own for notebooks, with ipykernel and what they import.",
+        )
+    if any(run_folder.is_relative_to(path) for path in _libraries(python)) and not run_folder.is_relative_to(_home()):
         raise IsolationError(
             f"{run_folder} lies in a folder that notebooks may read.", "Keep hand-ins and results in another place."
         )
@@ -257,15 +284,17 @@ def _home() -> Path:
     return PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE
 
 
-def _hidden() -> list[Path]:
+def _hidden(python: Interpreter | None = None) -> list[Path]:
     """Folders with libraries of which nothing is to be seen but what is named."""
-    return [path for path in (_home(), *installed.seen()[0]) if any(path.is_relative_to(one) for one in _libraries())]
+    libraries, theirs = _libraries(python), python.path if python else ()
+    hidden = [_home(), *(path for path in installed.seen()[0] if path not in theirs)]
+    return [path for path in hidden if any(path.is_relative_to(one) for one in libraries)]
 
 
-def _seen(limits: Limits, readable: Sequence[Path]) -> list[tuple[Path, list[str]]]:
+def _seen(limits: Limits, readable: Sequence[Path], python: Interpreter | None = None) -> list[tuple[Path, list[str]]]:
     """What is to be seen at which path of the machine's files, with the words for bubblewrap."""
-    hidden, (_, packages) = _hidden(), installed.seen()
-    seen = [(path, ["--ro-bind-try", str(path), str(path)]) for path in (*_libraries(), *map(Path, _SETTINGS))]
+    hidden, (_, packages) = _hidden(python), installed.seen()
+    seen = [(path, ["--ro-bind-try", str(path), str(path)]) for path in (*_libraries(python), *map(Path, _SETTINGS))]
     seen += [(path, ["--tmpfs", str(path)]) for path in dict.fromkeys(hidden)]
     seen += [(path, ["--ro-bind", str(path), str(path)]) for path in packages if path.parent in hidden]
     seen += [(Path("/tmp"), ["--size", str(limits.disk), "--tmpfs", "/tmp"])]
@@ -273,21 +302,35 @@ def _seen(limits: Limits, readable: Sequence[Path]) -> list[tuple[Path, list[str
     return sorted(seen, key=lambda item: len(item[0].parts))  # what is inside of another comes after it
 
 
-def _within(folder: str, readable: Sequence[Path]) -> list[Path]:
-    """What is to be seen in a folder, without what is seen because something around it is."""
-    outermost: list[Path] = []
-    for path, _ in _seen(Limits(), readable):
-        within = path.is_relative_to(folder) and path != Path(folder)
-        if within and path.exists() and not any(path.is_relative_to(outer) for outer in outermost):
-            outermost.append(path)
-    return outermost
+def _shown_again(offered: Sequence[Path], readable: Sequence[Path]) -> list[Path]:
+    """What is to be seen in a new temporary folder, and within what is hidden of what was ``offered``."""
+    within = (Path("/tmp"), *(path for path in offered if path not in readable))
+    seen = [path for path, _ in _seen(Limits(), ()) if path.is_relative_to("/tmp") and path != Path("/tmp")]
+    seen += [path for path in readable if any(path.is_relative_to(one) for one in within)]
+    return _outermost(path for path in seen if path.exists())
 
 
-def _machine(limits: Limits, readable: Sequence[Path], devices: Sequence[str] = ("--dev", "/dev")) -> list[str]:
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Those that lie in no other one."""
+    found: list[Path] = []
+    for path in sorted(set(paths), key=lambda path: len(path.parts)):
+        if not any(path.is_relative_to(outer) for outer in found):
+            found.append(path)
+    return found
+
+
+def _machine(
+    limits: Limits,
+    readable: Sequence[Path],
+    devices: Sequence[str] = ("--dev", "/dev"),
+    python: Interpreter | None = None,
+) -> list[str]:
     """All that is to be seen of the machine's files."""
     words = [word for path in _SYSTEM if os.path.islink(path) for word in ("--symlink", os.readlink(path), path)]
+    # Where notebooks of Colab and Kaggle work, and write to
+    words += ["--symlink", str(INSIDE / "work"), "/content", "--symlink", str(INSIDE / "work"), "/kaggle/working"]
     words += ["--proc", "/proc", *_masks(), *devices, *_devices()]
-    words += [word for _, mounting in _seen(limits, readable) for word in mounting]
+    words += [word for _, mounting in _seen(limits, readable, python) for word in mounting]
     for name in _NEEDED:
         words += ["--ro-bind", str(PACKAGE / name), str(OURS / "graders" / name)]
     return words
@@ -310,15 +353,19 @@ def _room(run_folder: Path, limits: Limits) -> list[str]:
     return words
 
 
-def _read_only() -> list[str]:
+def _read_only(python: Interpreter | None = None) -> list[str]:
     # A process that the machine takes for its superuser's could write to /proc/sys without any capability
-    return [word for path in (*map(str, _hidden()), "/proc", "/dev", "/") for word in ("--remount-ro", path)]
+    return [word for path in (*map(str, _hidden(python)), "/proc", "/dev", "/") for word in ("--remount-ro", path)]
 
 
-def _libraries() -> list[Path]:
-    """Folders of programs and libraries: the system's, this Python's with its packages, and those the environment names."""
+def _libraries(also: Interpreter | None = None) -> list[Path]:
+    """Folders of programs and libraries: the system's, this Python's with its packages, and those the environment names.
+
+    With those of the Python that notebooks run in, if it is ``also`` needed.
+    """
     system = [Path(path) for path in _SYSTEM if os.path.isdir(path) and not os.path.islink(path)]
-    python = {sys.prefix, sys.base_prefix, *(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix))}
+    prefixes = [sys.prefix, sys.base_prefix, *(map(str, also.prefixes) if also else ())]
+    python = {*prefixes, *map(os.path.realpath, prefixes)}
     named = {path for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")}
     others = [Path(path) for path in sorted(python | named) if os.path.isdir(path)]
     return system + [path for path in others if not any(path.is_relative_to(folder) for folder in system)]

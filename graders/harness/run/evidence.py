@@ -3,81 +3,35 @@
 from __future__ import annotations
 
 import ast
-import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import safe_open
+from nbformat import NotebookNode
 from torch import Tensor
 
 from graders.harness.data import files, values
 from graders.harness.ending import RunReport, read_report
-from graders.harness.errors import HandInError
-from graders.harness.run import notebook
+from graders.harness.run import notebook, source, variables
 from graders.harness.run.gather import LEFT_OUT
-from graders.harness.run.kernel import pictures, watchers
-from graders.harness.run.png import decode as decode_png
-from graders.harness.run.states import ModuleState, OptimizerState, ParameterState, TensorFacts
-
-MAX_JSON = 16_000_000
-"""Bytes of one JSON record."""
-MAX_DIGEST = 64
-"""Characters of a digest."""
-MAX_TENSOR = 64 << 20
-"""Bytes of one variable that is a tensor: the largest that is asked for is a layer's weight, of up to 26 MB in Stable
-Diffusion XL in double precision."""
-MAX_HEADER = 8 << 20
-"""Bytes of what a safetensors file says of its tensors."""
-MAX_PICTURE = 16_000_000
-"""Bytes of one PNG file."""
-TYPES = (
-    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int64, torch.int32,
-    torch.int16, torch.int8,
-)  # fmt: skip
-"""Of tensors, those that the collector writes. With others that safetensors knows, hardly anything can be computed."""
-MAX_DIMENSIONS = 64
-"""Of a tensor: PyTorch computes with no more."""
+from graders.harness.run.moments import Moments, Reading
+from graders.harness.run.records import MAX_JSON, EvidenceError, Missing, NotRead, Records, Unreadable, reading
+from graders.harness.run.sightings import Sightings
+from graders.harness.run.states import ModuleState, OptimizerState, TensorFacts
 
 
-class EvidenceError(HandInError):
-    """Something that a check asks for and cannot have; ``name`` is that of the variable or the file."""
+@dataclass(frozen=True)
+class SetAgain:
+    """A parameter that the notebook gave another value than it was run with, and where, in words."""
 
-    def __init__(self, name: str, problem: str, fix: str) -> None:
-        super().__init__(problem, fix)
-        self.name = name
-
-
-class Missing(EvidenceError):
-    """The notebook never assigned the variable, or never wrote the file."""
-
-    def __init__(self, name: str, *, file: bool = False) -> None:
-        """``name`` is a variable, or a file relative to OUTPUT_DIR."""
-        if file:
-            super().__init__(name, f"There is no file `{name}` in OUTPUT_DIR.", f"Write it to OUTPUT_DIR/{name}.")
-        else:
-            super().__init__(name, f"`{name}` has no value.", f"Assign `{name}` in the notebook.")
+    value: Any
+    place: str
 
 
-class Unreadable(EvidenceError):
-    """The variable or the file is there, but is no data of the kind asked for."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        """``reason`` continues a sentence."""
-        super().__init__(
-            name,
-            f"`{name}` cannot be read: {reason}.",
-            f"The table at the top of the exercise says what `{name}` has to hold.",
-        )
-        self.reason = reason
-
-
-class Evidence:
+class Evidence(Sightings):
     """The evidence in a run folder.
 
     All that the run was asked for is read once, when something of it is first asked for or by :meth:`read`, within one
@@ -91,7 +45,7 @@ class Evidence:
 
     def read(self) -> Evidence:
         """Read everything, so that nothing a hand-in left is met later on; returns itself."""
-        _ = self._variables, self.lora_configs, self._noises, self._left_out
+        _ = self._variables, self.lora_configs, self.lora_adapters, self._generated, self._left_out
         return self
 
     @cached_property
@@ -119,76 +73,114 @@ class Evidence:
     @cached_property
     def written_answers(self) -> list[str]:
         """The Markdown of every written answer, as handed in."""
-        return notebook.written_answers(notebook.read(self.folder / "notebook.ipynb"))
+        return notebook.written_answers(self._notebook)
 
     @cached_property
     def _budget(self) -> values.Budget:
         return values.Budget()
 
     @cached_property
+    def _records(self) -> Records:
+        return Records(self.folder, self._budget)
+
+    @cached_property
     def _variables(self) -> dict[str, Any]:
         """What each variable that the run was asked for held, or the :class:`EvidenceError` in its place."""
+        kinds = self._request["hand_in"]
         read: dict[str, Any] = {}
-        for name, kind in self._request["hand_in"].items():
+        records: dict[str, dict[str, Any]] = {}
+        readings: dict[str, Reading] = {}
+        for name, kind in kinds.items():
             try:
-                with _reading(name):
-                    read[name] = self._variable(name, kind)
+                with reading(name):
+                    records[name] = self._records.record(name, kind, self._where_stopped)
+                    if moment := Reading.of(records[name]):
+                        readings[name] = moment
+            except Missing as error:
+                read[name] = self._unread(name) or error
+            except EvidenceError as error:
+                read[name] = error
+        moments = Moments(readings, kinds, self._place)
+        for name, record in records.items():
+            if name in read:
+                continue
+            try:
+                with reading(name):
+                    if why_not := moments.against(name):
+                        raise NotRead(name, *why_not)
+                    read[name] = self._records.value(kinds[name], record)
+                    if kinds[name] in ("value", "pictures"):
+                        self._ensure_finished(name, read[name])
             except EvidenceError as error:
                 read[name] = error
         return read
 
-    def _variable(self, name: str, kind: str) -> Any:
-        record = self._record(name, kind)
-        readers = {
-            "value": lambda record: values.decode(record["value"], self._budget), "tensor": self._read_tensor,
-            "pictures": self._read_pictures, "module": self._read_module, "optimizer": self._read_optimizer,
-        }  # fmt: skip
-        return readers[kind](record)
+    def _place(self, cell: int) -> str:
+        return source.place(self._notebook, cell)
 
     @cached_property
-    def lora_configs(self) -> list[dict[str, Any]]:
-        """The fields of every LoRA configuration that the run made which say how its adapter trains: ``r``, ``lora_alpha`` …"""
-        configs = self._seen("lora_configs", lambda found: [values.decode(config, self._budget) for config in found])
-        return [config for config in configs if isinstance(config, dict)]
-
-    @property
-    def backward_passes(self) -> int | None:
-        """How many backward passes the run was seen to make in its own process; None if that is not known."""
-        found = self._seen("backward_passes", lambda count: [count])
-        return found[0] if found and type(found[0]) is int and 0 <= found[0] < 1 << 63 else None
+    def code(self) -> str:
+        """The code of all cells that run, one after the other."""
+        return "\n".join(cell.source for cell in self._notebook.cells if cell.cell_type == "code")
 
     @cached_property
-    def _noises(self) -> dict[str, np.ndarray]:
-        noises: dict[str, np.ndarray] = {}
-        several = set[str]()  # such as pictures that are all black
-        for digest, noise in self._seen("paintings", lambda found: list(map(self._generated_picture, found))):
-            if not np.array_equal(noises.setdefault(digest, noise), noise):
-                several.add(digest)
-        return {digest: noise for digest, noise in noises.items() if digest not in several}
+    def _notebook(self) -> NotebookNode:
+        return notebook.without(notebook.read(self.folder / "notebook.ipynb"), self._request.get("left_out", ()))
 
-    def _generated_picture(self, generation: Any) -> tuple[str, np.ndarray]:
-        """The digest of a picture, and the first numbers of its noise."""
-        digest, numbers = generation
-        if type(digest) is not str or len(digest) > MAX_DIGEST or len(numbers) > watchers.NOISE:
-            raise values.Malformed("a malformed record")
-        self._budget.spend("elements", len(numbers))
-        return digest, np.array([float(number) for number in numbers], dtype=np.float64)
+    @cached_property
+    def _stopped(self) -> RunReport | None:
+        """The report of a run that did not reach its end."""
+        with suppress(FileNotFoundError):
+            return None if self.run.ended == "completed" or not self.run.cell else self.run
+        return None
 
-    def _seen(self, what: str, read: Callable[[Any], list[Any]]) -> list[Any]:
-        """What was seen while the notebook ran; of a run that ended early, or was meddled with, perhaps nothing."""
-        try:
-            return read(self._session[what])
-        except Exception:  # bytes of a stranger's, which nobody is held to
-            return []
+    @cached_property
+    def _cells(self) -> tuple[list[source.Code], list[source.Code], list[source.Code]]:
+        """The code cells before the one that stopped, that one, and those after it."""
+        cells = source.code(self._notebook)
+        at = self._stopped.cell or 1 if self._stopped else 1
+        return cells[: at - 1], cells[at - 1 : at], cells[at:]
+
+    def _unread(self, name: str) -> NotRead | None:
+        """For a variable without a value which the cell that the notebook's process died in may have given one."""
+        run = self._stopped
+        if run is None or run.ended != "kernel_died" or name not in variables.filled(self._cells[1]):
+            return None
+        problem = f"The notebook's process ended in {self._where_stopped}, before `{name}` could be read."
+        return NotRead(name, problem, "Mend that cell, then restart the kernel and run all cells.")
+
+    def _ensure_finished(self, name: str, value: Any) -> None:
+        """:class:`NotRead` for what the cell that stopped was still filling, or was to be filled after it."""
+        if self._stopped is None:
+            return
+        before, stopped, after = self._cells
+        line = self._stopped.error.number if self._stopped.error else 0
+        filling = name in variables.unfinished([*before, *stopped], line)
+        empty = isinstance(value, list | dict | tuple | set) and not value
+        if filling or (empty and name in variables.filled(after)):
+            doing = "which was filling" if filling else "before it filled"
+            problem = f"Your notebook stopped in {self._where_stopped}, {doing} `{name}`."
+            raise NotRead(name, problem, "Mend that cell, then restart the kernel and run all cells.")
+
+    @cached_property
+    def set_again(self) -> dict[str, SetAgain]:
+        """The parameters that had another value in the end than the run gave them, of the same type."""
+        found = {}
+        for name, given in self.parameters.items():
+            with suppress(EvidenceError), reading(name):
+                record = self._records.record(name, "value")
+                moment, value = Reading.of(record), values.decode(record["value"], self._budget)
+                if name == "DEVICE" or moment is None or moment.gone or not _alike(value, given):
+                    continue
+                if name == "OUTPUT_DIR" and value.rstrip("/").endswith(f"work/{self._request['output']}"):
+                    continue
+                if _plain(value) != _plain(given):
+                    found[name] = SetAgain(value, self._place(moment.since))
+        return found
 
     @cached_property
     def _session(self) -> dict[str, Any]:
-        return values.parse_object(self._read("session.json", MAX_JSON))
-
-    def noise_of(self, picture: np.ndarray) -> np.ndarray | None:
-        """The first numbers of the noise that a picture (uint8 [h, w, 3]) was generated from by a pipeline; None if not known."""
-        height, width, _ = picture.shape
-        return self._noises.get(pictures.digest(width, height, np.ascontiguousarray(picture).tobytes()))
+        return values.parse_object(self._records.read("session.json", MAX_JSON))
 
     def value(self, name: str) -> Any:
         """What the variable held: numbers, texts, None and collections of them; arrays as nested lists."""
@@ -245,129 +237,19 @@ class Evidence:
             raise found.with_traceback(None)
         return found
 
-    def _record(self, name: str, kind: str) -> dict[str, Any]:
-        try:
-            record = values.parse_object(self._read(f"{name}.json", MAX_JSON))
-        except FileNotFoundError:
-            raise Missing(name) from None
-        if record.get("missing") is True:
-            raise Missing(name)
-        if "unreadable" in record:
-            found, reason = (values.one_line(str(record.get(key, "")), 300) for key in ("unreadable", "reason"))
-            raise Unreadable(name, f"it is of type {found} ({reason})")
-        if record.get("kind") != kind:
-            raise values.Malformed("a malformed record")
-        return record
-
-    def _read(self, relative: str, limit: int) -> bytes:
-        return files.read_file(self.folder, f"evidence/variables/{relative}", limit)
-
-    def _read_tensor(self, record: dict[str, Any]) -> tuple[Tensor, TensorFacts]:
-        facts = TensorFacts(record["dtype"], record["device"], record["in_graph"])
-        if not (type(facts.dtype) is type(facts.device) is str and type(facts.in_graph) is bool):
-            raise values.Malformed("a malformed record")
-        return self._tensors(record["file"], ["value"], MAX_TENSOR)["value"], facts
-
-    def _read_pictures(self, record: dict[str, Any]) -> list[np.ndarray] | dict[Any, Any]:
-        folder = record["folder"]
-        if type(folder) is not str:
-            raise values.Malformed("a malformed record")
-        return self._gallery(record["pictures"], folder)
-
-    def _read_module(self, record: dict[str, Any]) -> ModuleState:
-        self._budget.spend("elements", len(record["parameters"]))
-        names = [str(fields["name"]) for fields in record["parameters"]]
-        wanted = [f"{what}:{name}" for name in names for what in ("value", "gradient")]
-        tensors = self._tensors(record["file"], wanted, self._budget.tensors)
-        parameters = {}
-        for key, fields in zip(names, record["parameters"], strict=True):
-            trainable, identity = fields["trainable"], fields["identity"]
-            if type(trainable) is not bool or not _is_identity(identity):
-                raise values.Malformed("a malformed record")
-            value, gradient, digest = tensors.get(f"value:{key}"), tensors.get(f"gradient:{key}"), None
-            if value is None:
-                value, digest = _described(fields), str(fields["sha256"])
-            parameters[values.one_line(key, 500)] = ParameterState(value, gradient, trainable, identity, digest)
-        return ModuleState(values.one_line(record["class"], 200), record["training"] is True, parameters)
-
-    def _read_optimizer(self, record: dict[str, Any]) -> OptimizerState:
-        identities = tuple(record["parameters"])
-        self._budget.spend("elements", len(identities))
-        if not all(map(_is_identity, identities)):
-            raise values.Malformed("a malformed record")
-        options = values.decode(record["options"], self._budget)
-        return OptimizerState(values.one_line(record["class"], 200), identities, options)
-
-    def _tensors(self, file: str, wanted: Sequence[str], limit: int) -> dict[str, Tensor]:
-        """Those of the ``wanted`` tensors that a safetensors file holds, of at most ``limit`` bytes; no other is read."""
-        path = files.check_file(self.folder, f"evidence/variables/{file}")
-        with path.open("rb") as raw:
-            if int.from_bytes(raw.read(8), "little") > MAX_HEADER:
-                raise values.Malformed("a file that says too much of its tensors")
-        tensors: dict[str, Tensor] = {}
-        with safe_open(path, framework="pt", device="cpu") as stored:
-            there = set(stored.keys())
-            for name in wanted:
-                if name in there:
-                    size = _bytes_of(stored.get_slice(name))
-                    limit -= size
-                    if limit < 0:
-                        raise values.Malformed("it has more numbers than the exercise asks for")
-                    self._budget.spend("tensors", size)
-                    tensors[name] = stored.get_tensor(name).clone()  # not a view of the file
-        if any(tensor.dtype not in TYPES for tensor in tensors.values()):
-            raise values.Malformed("a tensor of a type that nothing can be computed with")
-        return tensors
-
-    def _gallery(self, node: Any, folder: str, depth: int = 0) -> Any:
-        """The pictures of one node: a dict for a mapping, else a flat list."""
-        self._budget.spend("elements")
-        if not isinstance(node, dict) or len(node) != 1 or depth > 16:
-            raise values.Malformed("a malformed record")
-        [(tag, content)] = node.items()
-        if tag == "unreadable":
-            raise values.Malformed(values.one_line(str(content), 300))
-        if tag == "file" and type(content) is str:
-            return [decode_png(self._read(f"{folder}/{content}", MAX_PICTURE), self._budget)]
-        if tag == "mapping" and isinstance(content, list):
-            return {key: self._gallery(item, folder, depth + 1) for key, item in values.pairs(content, self._budget)}
-        if tag != "list" or not isinstance(content, list):
-            raise values.Malformed("a malformed record")
-        parts = [self._gallery(item, folder, depth + 1) for item in content]
-        if any(isinstance(part, dict) for part in parts):
-            raise values.Malformed("a mapping inside a list of pictures")
-        return [picture for part in parts for picture in part]
+    @property
+    def _where_stopped(self) -> str:
+        return self._stopped.place or "a cell" if self._stopped else ""
 
 
-def _is_identity(given: Any) -> bool:
-    """Whether it is an address, as identities are: of longer integers, as many as one likes have the same hash."""
-    return type(given) is int and given.bit_length() <= 64
+def _plain(value: Any) -> Any:
+    """Numbers, texts and collections as they are compared, whichever kind of list holds them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _bytes_of(tensor: Any) -> int:
-    """Of a tensor that a safetensors file describes; dimensions are refused before anything is made of them."""
-    shape = tensor.get_shape()
-    if len(shape) > MAX_DIMENSIONS:
-        raise values.Malformed("a tensor of a shape that nothing can be computed with")
-    return math.prod(shape) * int(re.sub(r"\D", "", tensor.get_dtype()) or 8) // 8
-
-
-def _described(fields: dict[str, Any]) -> Tensor:
-    """A tensor of the type and shape of a parameter whose numbers were not kept."""
-    dtype, shape = getattr(torch, str(fields["dtype"]), None), fields["shape"]
-    if dtype not in TYPES or len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
-        raise values.Malformed("a malformed record")
-    return torch.empty(shape, dtype=dtype, device="meta")
-
-
-@contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Turns whatever malformed bytes raise while they are read into :class:`Unreadable`."""
-    try:
-        yield
-    except EvidenceError:
-        raise
-    except (values.Malformed, files.Refused) as error:
-        raise Unreadable(name, str(error)) from None
-    except Exception:  # PNG, safetensors and missing fields each fail in their own way
-        raise Unreadable(name, "its record is malformed") from None
+def _alike(value: Any, given: Any) -> bool:
+    """Whether a value can be meant in the place of a parameter, and is not another use of its name."""
+    kinds: tuple[type | tuple[type, ...], ...] = (str, dict, (list, tuple), bool, (int, float))
+    return any(isinstance(value, kind) and isinstance(given, kind) for kind in kinds)

@@ -19,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,28 +26,20 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell
 
 from graders.harness.data import files, values
 from graders.harness.ending import SESSION
-from graders.harness.run import kernel, nesting, warm
+from graders.harness.run import TROUBLE, beside, kernel, nesting, source, warm
 from graders.harness.run import notebook as notebooks
-from graders.harness.run.memory import kill_descendants
+from graders.harness.run.client import MAX_OUTPUT, Client
+from graders.harness.run.kernels import POLL, StartError, manager_of, socket_folder
+from graders.harness.run.memory_watch import kill_descendants
 
-MAX_OUTPUT = 20_000_000
-"""Characters of output that are kept of one notebook; what is printed beyond them is dropped."""
-MAX_TEXT = 200
-"""Characters of a line of progress."""
-PROGRESS_INTERVAL = 0.5
-"""Seconds between two lines of progress that repeat what a cell prints."""
-MAX_SOCKET_PATH = 100
-"""Bytes of the path of a socket: a little less than the 107 that Unix allows, beyond which a kernel hangs."""
-
+_ASKED = "the notebook asked its kernel to shut down, as quit() and exit() do"
 _COLLECTOR = "_grading_collector"
 _PREPARE = f"""
 def {_COLLECTOR}(sources, spec, folder):
@@ -64,9 +55,8 @@ def {_COLLECTOR}(sources, spec, folder):
 {_COLLECTOR}(%r, %r, %r)
 del {_COLLECTOR}
 """
-_COLLECT = f"import {_COLLECTOR}\n{_COLLECTOR}.collect.collect(%r)\ndel {_COLLECTOR}\n"
+_COLLECT = f"import {_COLLECTOR}\n{_COLLECTOR}.collect.cell = %r\n{_COLLECTOR}.collect.collect(%r)\ndel {_COLLECTOR}\n"
 _MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|unable to allocate", re.IGNORECASE)
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 _ARROW = re.compile(r"^-+> ?\d+ (.*)$", re.MULTILINE)
 
 
@@ -83,50 +73,7 @@ class Ending:
 
     ended: str
     cell: int | None = None
-    error: dict[str, str] | None = None
-
-
-class StartError(Exception):
-    """The notebook's kernel did not start, which is no fault of the notebook."""
-
-
-class Client(NotebookClient):
-    """nbclient with an end to how much output it keeps, and with a word about what cells print."""
-
-    kept = 0
-    told = 0.0
-    leaves = False
-
-    def tell(self, text: str) -> None:
-        """Report a line of progress of the cell that runs."""
-
-    def output(self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
-        """Keep an output unless the notebook has had its share."""
-        content = msg["content"]
-        text = str(content.get("text", ""))
-        if msg["msg_type"] == "stream" and time.monotonic() - self.told > PROGRESS_INTERVAL:
-            lines = [line.strip() for line in re.split(r"[\r\n]", _CONTROL.sub(" ", text[-2000:].replace("\r", "\n")))]
-            self.told = time.monotonic()
-            self.tell(next((line for line in reversed(lines) if line), "")[:MAX_TEXT])
-        before = self.kept
-        self.kept += len(text) or len(json.dumps(content, default=str))
-        if self.kept <= MAX_OUTPUT:
-            kept = super().output(outs, msg, display_id, cell_index)
-            # nbclient can join streams itself, but takes quadratic time for a long line
-            if len(outs) > 1 and "name" in outs[-1] and outs[-1].get("name") == outs[-2].get("name"):
-                outs[-2]["text"] += outs.pop()["text"]
-            return kept
-        if before <= MAX_OUTPUT:
-            outs.append(new_output("stream", name="stderr", text="[further output of this notebook is not kept]\n"))
-        return None
-
-    def handle_comm_msg(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
-        """Keep no state of widgets."""
-
-    def cell_executed(self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any] | None) -> None:
-        """Notice ``quit()``, which raises nothing and ends the kernel a moment later."""
-        payload = (execute_reply or {}).get("content", {}).get("payload") or []
-        self.leaves = any(isinstance(part, dict) and part.get("source") == "ask_exit" for part in payload)
+    error: dict[str, Any] | None = None
 
 
 class Execution:
@@ -139,9 +86,18 @@ class Execution:
         self.folder = run_folder
         self.variables = run_folder / "evidence" / "variables"
         handed_in = notebooks.read(run_folder / "notebook.ipynb")
+        if (run_folder / beside.FILE).is_file():
+            beside.unpack((run_folder / beside.FILE).read_bytes(), run_folder / "work")
         code_cells = [cell.id for cell in handed_in.cells if cell.cell_type == "code"]
         self.numbers: dict[str, int] = {cell: number for number, cell in enumerate(code_cells, 1)}
-        self.notebook = notebooks.inject(handed_in, ast.literal_eval(request["parameters"]))
+        handed_in = notebooks.without(handed_in, request["left_out"])
+        self.last = max((self.numbers[cell.id] for cell in handed_in.cells if notebooks.is_code(cell)), default=0)
+        # Absolute, so that they are found wherever the notebook moves to
+        self.parameters = {
+            **ast.literal_eval(request["parameters"]),
+            "OUTPUT_DIR": str(self.folder / "work" / request["output"]),
+        }
+        self.notebook = notebooks.inject(handed_in, self.parameters)
         self.cells = len(self.notebook.cells)
         self.notebook.cells.append(new_code_cell())  # the collector's, not part of what is written
         self.number: int | None = None
@@ -153,11 +109,11 @@ class Execution:
 
     async def execute(self) -> Ending:
         """Execute the notebook and collect its variables; how it went."""
-        sockets = _socket_folder()
+        sockets = socket_folder()
         try:
             self.client = Client(
                 self.notebook,
-                km=_manager(sockets, self.forked),
+                km=manager_of(sockets, self.forked, self.request.get("python")),
                 timeout=None,
                 startup_timeout=100,
                 shutdown_kernel="immediate",
@@ -168,13 +124,16 @@ class Execution:
             # The kernel's own standard error stays open: it tells why a kernel does not start
             quiet = {"cwd": str(self.folder / "work"), "stdout": subprocess.DEVNULL}
             async with self.client.async_setup_kernel(cleanup_kc=True, **quiet):
-                return await self._all()
+                ending = await self._all()
+                await self._end_kernel()
+                return ending
         finally:
             shutil.rmtree(sockets, ignore_errors=True)
 
     async def _all(self) -> Ending:
         """Every cell in turn, a collection after each, and one more at the end of any kind."""
-        prepared = await self._attempt(self.cells, 60.0, preparation(self.request["hand_in"], self.variables))
+        spec = {**dict.fromkeys(self.parameters, "value"), **self.request["hand_in"]}
+        prepared = await self._attempt(self.cells, 60.0, preparation(spec, self.variables))
         if prepared is not None:
             raise StartError(f"the collector could not be prepared: {prepared}")
         self.tell("ready")
@@ -188,16 +147,20 @@ class Execution:
     async def _cells(self, deadline: float) -> Ending:
         for index in range(self.cells):
             cell = self.notebook.cells[index]
-            if cell.cell_type != "code" or not cell.source.strip():
+            if not notebooks.is_code(cell):
                 continue
-            self.number = self.numbers.get(cell.id)
+            self.number = self.numbers.get(cell.id, self.number)  # what is injected belongs to the cell before it
             self.tell()
             left = deadline - time.monotonic()
             ending = await self._attempt(index, min(left, self.request["cell_limit"] or left))
+            if ending is not None and self.number == self.last and _left_in_order(ending):
+                ending = None
             if ending is None and self.client.leaves:
-                ending = self._death("quit() or exit() was called")
+                ending = self._death(_ASKED)
             if ending is None and not await self._collect(final=False, limit=max(deadline - time.monotonic(), 1.0)):
                 ending = self._death() if await self._exited() else Ending("timeout", self.number)
+            if ending is None and self.client.leaves:  # found out by the collector
+                ending = self._death(_ASKED)
             if ending is not None:
                 return ending
         return Ending("completed")
@@ -207,7 +170,8 @@ class Execution:
         cell = self.notebook.cells[index]
         if source is not None:
             cell.source = source
-        task = asyncio.ensure_future(self.client.async_execute_cell(cell, index, store_history=source is None))
+        seen = cell.id in self.numbers  # others are not counted, so that In and Out have the numbers that students see
+        task = asyncio.ensure_future(self.client.async_execute_cell(cell, index, store_history=seen))
         done, _ = await asyncio.wait({task}, timeout=max(limit, 0.0))
         if not done:
             await self._interrupt(task)
@@ -240,6 +204,14 @@ class Execution:
         assert isinstance(manager, AsyncKernelManager)
         return manager
 
+    async def _end_kernel(self) -> None:
+        """Kill it: there is nothing that it has left to do."""
+        provisioner = self._manager.provisioner
+        if provisioner is not None and await provisioner.poll() is None:
+            await provisioner.kill()
+            while await provisioner.poll() is None:
+                await asyncio.sleep(POLL)
+
     async def _exited(self) -> bool:
         """Whether the kernel's process has ended; keeps its exit status."""
         provisioner = self._manager.provisioner
@@ -259,7 +231,7 @@ class Execution:
     async def _collect(self, *, final: bool, limit: float) -> bool:
         """Have the collector read the variables; whether the kernel is still there afterwards."""
         for _ in range(2):  # an interrupt meant for a cell may arrive late and hit the collector instead
-            ending = await self._attempt(self.cells, limit, _COLLECT % final)
+            ending = await self._attempt(self.cells, limit, _COLLECT % (self.number or 0, final))
             if ending is None:
                 return True
             if ending.ended != "cell_error":
@@ -277,71 +249,46 @@ class Execution:
         """Write the executed notebook and the report of the run."""
         executed = NotebookNode(self.notebook)
         executed.cells = self.notebook.cells[: self.cells]
-        text = nbformat.writes(executed)
-        if len(text) > 2 * MAX_OUTPUT + notebooks.MAX_BYTES:
+        text = ""
+        with contextlib.suppress(Exception):  # outputs are the notebook's, and it may have sent anything
+            text = nbformat.writes(executed)
+        if not text or len(text) > 2 * MAX_OUTPUT + notebooks.MAX_BYTES:
             for cell in executed.cells:
-                cell.update({"outputs": []} if cell.cell_type == "code" else {})
+                cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
             text = nbformat.writes(executed)
         evidence = self.folder / "evidence"
         (evidence / "executed.ipynb").write_bytes(text.encode("utf-8", "replace"))
-        report = {
-            "ended": ending.ended,
-            "cell": ending.cell,
-            "error": ending.error,
-            **self._session(),
-        }
+        session = self._session()
+        if ending.error is not None:
+            raised = session.get("raised")
+            text = next((cell.source for cell in self.notebook.cells if self.numbers.get(cell.id) == ending.cell), "")
+            ending.error = with_line(ending.error, raised if isinstance(raised, dict) else {}, text)
+        report = {"ended": ending.ended, "cell": ending.cell, "error": ending.error, "device": "cpu"}
+        report |= {name: session[name] for name in SESSION if name in session}
         (evidence / "run.json.part").write_text(json.dumps(report))
         os.replace(evidence / "run.json.part", evidence / "run.json")
 
     def _session(self) -> dict[str, Any]:
         """Where the notebook computed and what it held there, as far as the collector has seen it."""
-        seen: dict[str, Any] = {"device": "cpu"}
         with contextlib.suppress(OSError, files.Refused, values.Malformed):
-            session = values.parse_object(files.read_file(self.variables, "session.json", MAX_OUTPUT))
-            seen |= {name: session[name] for name in SESSION if name in session}
-        return seen
+            return values.parse_object(files.read_file(self.variables, "session.json", MAX_OUTPUT))
+        return {}
 
 
-class _ForkedKernel(AsyncKernelManager):
-    """Its kernel is forked, with all libraries in it, and not started anew."""
-
-    forked: warm.Kernel
-
-    async def _async_launch_kernel(self, kernel_cmd: list[str], **given: Any) -> None:
-        provisioner: Any = self.provisioner
-        self.forked.launch(kernel_cmd, given.get("env") or dict(os.environ), given.get("cwd") or os.getcwd())
-        provisioner.process, provisioner.pid, provisioner.pgid = self.forked, self.forked.pid, self.forked.pid
-        self._reconcile_connection_info(provisioner.connection_info)
-
-    _launch_kernel = _async_launch_kernel
+def _left_in_order(ending: Ending) -> bool:
+    """Whether a cell ended by `sys.exit()` without a complaint: nothing is wrong with that in the last one."""
+    error = ending.error or {}
+    return error.get("ename") == "SystemExit" and error.get("evalue") in ("", "0", "None", "False")
 
 
-class _OneKernel(KernelSpecManager):
-    """Knows one kernel: the Python that runs this, whatever is or is not installed for Jupyter."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        # Interrupted by message: a signal does not reach a kernel in another session
-        return KernelSpec(argv=argv, display_name="Python", language="python", interrupt_mode="message")
-
-
-def _manager(sockets: str | None, forked: warm.Kernel | None) -> AsyncKernelManager:
-    manager = (_ForkedKernel if forked else AsyncKernelManager)(kernel_spec_manager=_OneKernel())
-    if isinstance(manager, _ForkedKernel) and forked:
-        manager.forked = forked
-    if sockets is not None:
-        manager.transport = "ipc"
-        manager.connection_file = os.path.join(sockets, "kernel.json")
-    return manager
-
-
-def _socket_folder() -> str:
-    """A new private folder whose path is short enough for sockets."""
-    names = len("/grade-xxxxxxxx/kernel-ipc-5")
-    short = [base for base in (tempfile.gettempdir(), "/tmp") if len(os.fsencode(base)) + names < MAX_SOCKET_PATH]
-    if not short:
-        raise StartError("the temporary folder's path is too long for a socket")
-    return tempfile.mkdtemp(prefix="grade-", dir=short[0])
+def with_line(error: Mapping[str, Any], raised: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The error with the line of the cell that the collector saw it come from, if it has seen it."""
+    number = raised.get("number")
+    if raised.get("name") != error["ename"] or type(number) is not int:
+        return dict(error)
+    lines, number = text.splitlines(), number + source.skipped(text)
+    line = lines[number - 1].strip() if 0 < number <= len(lines) else error["line"]
+    return {**error, "line": line[:500], "number": number}
 
 
 def _adopt_orphans() -> None:
@@ -354,17 +301,23 @@ def _adopt_orphans() -> None:
 
 
 def main(request_path: Path) -> None:
-    """Execute the notebook that the request is about."""
+    """Execute the notebook that the request is about.
+
+    Ends with the exit status :data:`TROUBLE` where it is not the notebook that failed.
+    """
     _adopt_orphans()
     forked = warm.Kernel() if nesting.forked else None
     request = json.loads(request_path.read_text(encoding="utf-8"))
     execution = Execution(request, request_path.resolve().parent, forked)
+    status = TROUBLE
     try:
-        execution.write(asyncio.run(execution.execute()))
-    except (StartError, RuntimeError) as error:
+        ending = asyncio.run(execution.execute())
+        status = 1  # the folder that is written to is the notebook's to fill, and to spoil
+        execution.write(ending)
+    except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         kill_descendants(wait=True)
-        os._exit(1)  # nbclient would add an error of its own to a kernel that is not there
+        os._exit(status)  # nbclient would add an error of its own to a kernel that is not there
     finally:
         kill_descendants(wait=True)
 

@@ -6,13 +6,15 @@ import contextlib
 import errno
 import json
 import os
+import select
 import shutil
+import signal
 import socket
 import stat
 from pathlib import Path
 
 from graders.harness.run.launch import COUNTED, FOLDERS
-from graders.harness.run.sandbox import Limits
+from graders.harness.run.limits import Limits
 
 LEFT_OUT = "left-out.json"
 """Written beside the folders: path of each entry that was not copied, with the reason."""
@@ -41,6 +43,13 @@ class WayOut:
                 _, self._descriptors, _, _ = socket.recv_fds(self._socket, 100, len(FOLDERS) + len(COUNTED))
         return self._descriptors
 
+    def wait(self, seconds: float) -> bool:
+        """Whether they come within so many seconds; it is over earlier if they cannot come any more."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll(seconds * 1000)
+        return bool(self.folders)
+
     def held_bytes(self) -> int:
         """Bytes of memory that files in these folders hold, also those without a name."""
         seen = [os.fstatvfs(descriptor) for descriptor in self.folders]
@@ -52,6 +61,18 @@ class WayOut:
             os.close(descriptor)
         self._descriptors = []
         self._socket.close()
+
+
+def end_first(process: int) -> None:
+    """Kill the first process of a sandbox, of which this is a descriptor that is closed: with it the Linux kernel kills all
+    others, and it ends as the last one.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    poll.poll()
+    os.close(process)
 
 
 def gather(way_out: WayOut, run_folder: Path, limits: Limits) -> None:

@@ -52,10 +52,10 @@ def set_dumpable(dumpable: bool) -> None:
 def enter(asked: Mapping[str, Any], way_out: socket.socket) -> None:
     """Go on in a sandbox of this run's own; returns in a new process only, and the caller ends with its exit status.
 
-    ``asked`` holds ``sizes`` (bytes by folder), ``files`` (contents in base64 by name), ``folders`` to make, ``seen`` paths
-    within those of ``sizes`` that stay to be seen, ``masked`` names in `/proc`, ``processes``, ``file_size`` and ``filter``, a
-    program for seccomp in base64. Through ``way_out`` goes a message, so that the other side learns this process's number; an
-    answer is awaited; and then go the run's folders.
+    ``asked`` holds ``sizes`` (bytes by folder), ``files`` (contents in base64 by name), ``folders`` to make, ``hidden`` paths of
+    which nothing is to be seen, ``seen`` paths within those or in folders of ``sizes`` that stay to be seen, ``masked`` names
+    in `/proc`, ``processes``, ``file_size`` and ``filter``, a program for seccomp in base64. Through ``way_out`` goes a message,
+    so that the other side learns this process's number; an answer is awaited; and then go the run's folders.
     """
     end_with_parent()
     user, group = os.getuid(), os.getgid()
@@ -104,6 +104,7 @@ def stay(asked: Mapping[str, Any], way_out: socket.socket) -> None:
     program = os.fork()
     if program:
         _watch_over(program)
+    end_with_parent()
     os.chdir(asked["folder"])
     os.setsid()
 
@@ -171,8 +172,17 @@ def _mount(asked: Mapping[str, Any]) -> None:
     for place, size in asked["sizes"].items():
         os.makedirs(place, exist_ok=True)
         _memory(place, size)
+    hidden = []
+    for place in asked["hidden"]:
+        if os.path.isdir(place):
+            _memory(place, 0)
+            hidden.append(place)
+        elif os.path.exists(place):
+            _bind(place, "/dev/null", None, _BIND)
     for place, descriptor in seen.items():
         _show_again(place, descriptor)
+    for place in hidden:
+        _bind(place, None, None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
     _bind("/dev/pts", "devpts", "devpts", _NOSUID | _NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     for name in asked["folders"]:
         os.makedirs(f"{INSIDE}/{name}", exist_ok=True)
@@ -187,7 +197,7 @@ def _mount(asked: Mapping[str, Any]) -> None:
             _memory(path, 0, _RDONLY)
         elif os.path.exists(path):
             _bind(path, "/dev/null", None, _BIND)
-    _memory(OUTER_PROC, 0, _RDONLY)
+    _memory(os.path.dirname(OUTER_PROC), 0, _RDONLY)
 
 
 def _show_again(place: str, descriptor: int) -> None:

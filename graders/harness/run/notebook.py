@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,11 @@ from nbformat.reader import reads
 from nbformat.v4 import new_code_cell
 
 from graders.harness.data import archive, values
+from graders.harness.data.file_kinds import file_kind
 from graders.harness.errors import ExplainedError
+from graders.harness.run import source
+from graders.harness.run.dataflow import uses
+from graders.harness.run.variables import derived
 
 MAX_BYTES = 50_000_000
 """The largest notebook file that is read, in bytes."""
@@ -30,6 +36,11 @@ INJECTED = "injected-parameters"
 WRITTEN_ANSWER = "written-answer"
 
 _CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PYTHON = re.compile("python|pyspark|sage|pyodide")
+_OTHER_KERNEL = re.compile(
+    "(?:ir|julia.*|octave|matlab|xr|bash|javascript|deno|scala|almond|spylon.*|ruby|rust|sql|stata|sas)$", re.I
+)
+"""Names of kernels that are not for Python, where a notebook says no more than that."""
 _SAVE_AGAIN = "Open it in Jupyter, save it, and hand in the saved file."
 
 
@@ -75,9 +86,9 @@ def parse(content: bytes) -> NotebookNode:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise NotebookError("The notebook is not UTF-8 text.", _SAVE_AGAIN) from None
+        raise _other(content, "The notebook is not UTF-8 text.") from None
     try:
-        return _parse(text)
+        return _parse(text, content)
     except NotebookError:
         raise
     except RecursionError:
@@ -90,22 +101,26 @@ def parse(content: bytes) -> NotebookNode:
         ) from None
 
 
-def _parse(text: str) -> NotebookNode:
+def _parse(text: str, content: bytes) -> NotebookNode:
     try:
         document = json.loads(text)
     except ValueError as error:
         place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise NotebookError(f"The file is not valid JSON{place}, so it is not a notebook.", _SAVE_AGAIN) from None
+        cut = isinstance(error, json.JSONDecodeError) and _breaks_off(error, text)
+        problem = f"The file is not valid JSON{place}, so it is not a notebook."
+        raise _other(
+            content, f"The notebook's file breaks off{place}: a part is missing." if cut else problem
+        ) from None
+    version = document.get("nbformat") if isinstance(document, dict) else None
     if not isinstance(document, dict):
-        raise NotebookError("The file holds JSON, but no notebook.", _SAVE_AGAIN)
-    version = document.get("nbformat")
+        raise _other(content, "The file holds JSON, but no notebook.")
     if type(version) is int and version > 4:
         raise NotebookError(
             "The notebook is of a later format than 4, the last that is known here.",
             "Save it in format 4, as Jupyter does now: jupyter nbconvert --to notebook --nbformat 4 FILE.",
         )
     if type(version) is not int or version < 1:
-        raise NotebookError("The file does not say that it is a notebook of format 4.", _SAVE_AGAIN)
+        raise _other(content, "The file does not say that it is a notebook of format 4.")
     _clear_outputs(document)
     if _has_more_parts(document, MAX_PARTS):
         raise NotebookError(f"The notebook holds more than {MAX_PARTS:,} lines and other values.", _SAVE_AGAIN)
@@ -125,11 +140,49 @@ def _parse(text: str) -> NotebookNode:
         json.dumps(notebook, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise NotebookError("The notebook holds half of a Unicode character.", _SAVE_AGAIN) from None
+    _ensure_python(notebook)
     return notebook
+
+
+def _other(content: bytes, problem: str) -> NotebookError:
+    """What is wrong with a file that is no notebook: what it is instead, where that is known, or else the ``problem``."""
+    kind = file_kind(content)
+    return NotebookError(f"The file {kind.says}.", kind.fix) if kind else NotebookError(problem, _SAVE_AGAIN)
+
+
+def _breaks_off(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether JSON is right as far as it goes."""
+    return text.lstrip()[:1] in "{[" and (
+        error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+    )
+
+
+def _ensure_python(notebook: NotebookNode) -> None:
+    """:class:`NotebookError` for a notebook that says it is in another language, and is."""
+    about = [notebook.metadata.get(name) for name in ("language_info", "kernelspec")]
+    info, spec = (one if isinstance(one, dict) else {} for one in about)
+    languages = [str(one) for one in (info.get("name"), spec.get("language")) if one]
+    if not languages and _OTHER_KERNEL.match(str(spec.get("name"))):
+        languages = [str(spec["name"])]
+    if not languages or any(_PYTHON.search(one.casefold()) for one in languages):
+        return
+    trees = [cell.tree for cell in source.code(notebook)]
+    if None not in trees and any(
+        isinstance(node, ast.Import | ast.ImportFrom) for tree in trees if tree for node in tree.body
+    ):
+        return
+    shown = values.one_line(str(spec.get("display_name") or languages[0]), 40)
+    raise NotebookError(
+        f"This is a notebook for {shown}, not for Python.",
+        "Do the exercise in Python, in the notebook that you were given, and hand that in.",
+    )
 
 
 def _clear_outputs(document: dict[str, Any]) -> None:
     """Empty what is not read anyway, and is often the largest part of a notebook."""
+    metadata = document.get("metadata")
+    if isinstance(metadata, dict):
+        metadata.pop("widgets", None)  # the state of every progress bar
     sheets = document.get("worksheets")  # where formats before 4 have their cells
     for sheet in [document, *(sheets if isinstance(sheets, list) else ())]:
         cells = sheet.get("cells") if isinstance(sheet, dict) else None
@@ -162,27 +215,85 @@ def has_tag(cell: NotebookNode, tag: str) -> bool:
     return tag in cell.metadata.get("tags", ())
 
 
-def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> NotebookNode:
-    """A copy of the notebook that assigns ``parameters`` after its own: in a cell tagged ``injected-parameters``.
+def is_code(cell: NotebookNode) -> bool:
+    """Whether there is anything to execute in the cell."""
+    return cell.cell_type == "code" and bool(cell.source.strip())
 
-    An injected cell that is already there is replaced and keeps its id. Raises :class:`NotebookError` if no cell is
-    tagged ``parameters``, TypeError or ValueError if a name or a value cannot be written as a Python literal.
+
+def without(notebook: NotebookNode, left_out: Collection[str]) -> NotebookNode:
+    """A copy of the notebook in which the cells with these ids are blank; all others keep their numbers."""
+    cells = [NotebookNode({**cell, "source": ""}) if cell.id in left_out else cell for cell in notebook.cells]
+    return NotebookNode({**notebook, "cells": cells})
+
+
+def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> NotebookNode:
+    """A copy of the notebook that assigns ``parameters`` after each cell of its own: in a cell tagged ``injected-parameters``.
+
+    That cell computes anew what the cells of parameters in a row with it derive from one. Injected cells that are already
+    there are replaced and keep their ids. Where no cell is tagged, as in what Colab saved, it is those that assign
+    parameters. Raises :class:`NotebookError` if there is none, TypeError or ValueError if a name or a value cannot be written
+    as a Python literal.
     """
-    source = "\n".join(["# Parameters"] + [f"{_name(name)} = {_literal(value)}" for name, value in parameters.items()])
+    given = "\n".join(["# Parameters"] + [f"{_name(name)} = {_literal(value)}" for name, value in parameters.items()])
     cells = [cell for cell in notebook.cells if not has_tag(cell, INJECTED)]
-    earlier = [cell.id for cell in notebook.cells if has_tag(cell, INJECTED)]
-    home = next((at for at, cell in enumerate(cells) if cell.cell_type == "code" and has_tag(cell, PARAMETERS)), None)
-    if home is None:
+    found = parameter_cells(NotebookNode({"cells": cells}), parameters)
+    if not found:
         raise NotebookError(
             f"No code cell of the notebook is tagged `{PARAMETERS}`, so it cannot be pointed at other data.",
             f"Add the tag `{PARAMETERS}` to the cell that assigns MODEL, DEVICE, SEED and OUTPUT_DIR.",
         )
-    taken = {cell.id for cell in cells}
-    fresh = next(name for n in count() if (name := f"{INJECTED}-{n}") not in taken)
-    cell = new_code_cell(source, id=earlier[0] if earlier else fresh, metadata={"tags": [INJECTED]})
-    injected = NotebookNode(notebook)
-    injected.cells = [*cells[: home + 1], cell, *cells[home + 1 :]]
-    return injected
+    homes = {home.id: home for home in source.code(NotebookNode({"cells": found}))}
+    earlier, taken = _injected(notebook), {cell.id for cell in notebook.cells}
+    fresh = (name for number in count() if (name := f"{INJECTED}-{number}") not in taken)
+    made, row = [], []
+    for cell in cells:
+        made.append(cell)
+        if home := homes.get(cell.id):
+            row.append(home)
+            text = "\n".join([given, *derived(row, {*parameters})])
+            made.append(new_code_cell(text, id=earlier.get(cell.id) or next(fresh), metadata={"tags": [INJECTED]}))
+        elif is_code(cell):
+            row.clear()
+    return NotebookNode({**notebook, "cells": made})
+
+
+def _injected(notebook: NotebookNode) -> dict[str, str]:
+    """The ids of the injected cells that are already there, by that of the code cell before each."""
+    found: dict[str, str] = {}
+    before = ""
+    for cell in notebook.cells:
+        if has_tag(cell, INJECTED):
+            found.setdefault(before, cell.id)
+        elif cell.cell_type == "code":
+            before = cell.id
+    return found
+
+
+def parameter_cells(notebook: NotebookNode, parameters: Collection[str]) -> list[NotebookNode]:
+    """The code cells tagged ``parameters`` or, if there are none, those that assign at least two of them.
+
+    One that makes something else of a parameter, such as a picture of its path, does not assign it.
+    """
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if tagged := [cell for cell in cells if has_tag(cell, PARAMETERS)]:
+        return [cell for cell in tagged if is_code(cell)] or tagged
+    return [cell for cell in cells if len(_assigned(cell, {*parameters})) >= min(2, len(parameters)) > 0]
+
+
+def _assigned(cell: NotebookNode, parameters: set[str]) -> set[str]:
+    """The parameters that a code cell assigns at its top level, without looking at one."""
+    tree = source.code(NotebookNode({"cells": [cell]}))[0].tree
+    found = set()
+    for statement in tree.body if tree else ():
+        if own := parameters.intersection(_targets(statement)):
+            with suppress(RecursionError):  # nobody writes such a statement
+                found |= own if not uses(statement) & parameters else set()
+    return found
+
+
+def _targets(statement: ast.stmt) -> list[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _name(name: str) -> str:

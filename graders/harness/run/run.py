@@ -1,6 +1,7 @@
 """A hand-in is run: the run folder is laid out, the untrusted half is launched and watched, and its evidence read.
 
-A run folder holds, written here and only read by the notebook: ``notebook.ipynb`` as handed in, ``request.json``, and
+A run folder holds, written here and only read by the notebook: ``notebook.ipynb`` as handed in, ``beside.zip`` if files
+stand beside it, ``request.json``, and
 at the end ``run.json``, how it went. The notebook's side writes to ``work/``, its working directory, and to
 ``evidence/``: ``executed.ipynb``, ``run.json`` as far as that side knows, and ``variables/``, described in
 :mod:`graders.harness.run.kernel.collect`.
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -24,10 +25,13 @@ from typing import IO, Any
 from graders.harness.data import files, values
 from graders.harness.data.saving import save
 from graders.harness.ending import RunError, RunReport, read_report
-from graders.harness.errors import ExplainedError
-from graders.harness.run import MARK, notebook
-from graders.harness.run.evidence import MAX_JSON, Evidence
-from graders.harness.run.sandbox import WRITABLE, Isolation, Limits, Program, Usage, output_of
+from graders.harness.errors import ExplainedError, TroubleError
+from graders.harness.run import MARK, TROUBLE, notebook, source
+from graders.harness.run.beside import FILE
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.limits import Limits
+from graders.harness.run.records import MAX_JSON
+from graders.harness.run.sandbox import WRITABLE, Isolation, Program, Usage, output_of, path_of
 from graders.harness.run.unconfined import NoIsolation
 
 START_LIMIT = 120.0
@@ -39,7 +43,7 @@ _READ_AT_IMPORT = re.compile(
 )
 """Names of variables of the environment that libraries look at when they are imported, or first compute."""
 _MAX_LINE = 4096
-_POLL = 0.1
+_POLL = 0.02
 
 
 class LaunchError(ExplainedError):
@@ -73,6 +77,8 @@ def run(
     isolation: Isolation | None = None,
     environment: Mapping[str, str] | None = None,
     readable: Sequence[Path] = (),
+    left_out: Collection[str] = (),
+    beside: bytes = b"",
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evidence:
     """Run the notebook once in the new folder ``run_folder`` and give what it left.
@@ -81,17 +87,20 @@ def run(
     ``hand_in`` maps the names of the variables to collect to one of :data:`KINDS`. The notebook may run for
     ``time_limit`` seconds and each cell for ``cell_limit``; interrupting it and collecting may take up to twice
     ``grace`` seconds more. ``environment`` is added to the kernel's, which is otherwise nearly empty; ``readable`` are
-    the files and folders that the parameters name.
+    the files and folders that the parameters name. The cells with the ids ``left_out`` do not run; ``beside`` is an
+    archive of the files that stand beside it, as :mod:`graders.harness.run.beside` makes it.
 
     However the run ends, evidence comes back. Raises :class:`notebook.NotebookError` for a notebook that cannot be run,
-    :class:`LaunchError` when no kernel could be had, :class:`IsolationError` when no isolation, FileExistsError when the
-    folder has been used, and ValueError or TypeError for impossible arguments.
+    :class:`LaunchError` when no kernel could be had, :class:`TroubleError` when what runs the notebook failed itself,
+    :class:`IsolationError` when no isolation, FileExistsError when the folder has been used, and ValueError or TypeError
+    for impossible arguments.
     """
     isolation = isolation or NoIsolation()
     run_folder = Path(run_folder).resolve()
     content = notebook.read_bytes(Path(notebook_path))
     parameters = {"OUTPUT_DIR": "output", **parameters}
-    injected = notebook.inject(notebook.parse(content), parameters)  # so that what will not do ends here
+    handed_in = notebook.parse(content)
+    injected = notebook.inject(notebook.without(handed_in, left_out), parameters)  # so that what will not do ends here
     request = {
         "parameters": repr(parameters),
         "hand_in": _checked(hand_in),
@@ -99,11 +108,15 @@ def run(
         "time_limit": time_limit,
         "cell_limit": cell_limit,
         "grace": grace,
+        "left_out": list(left_out),
+        "python": str(isolation.python.program) if isolation.python else None,
     }
-    _lay_out(run_folder, content, request)
+    _lay_out(run_folder, content, request, beside)
     argv = [sys.executable, "-m", "graders.harness.run.execution", "request.json"]
     fresh = any(_READ_AT_IMPORT.search(cell.source) for cell in injected.cells if cell.cell_type == "code")
     inside = {**(environment or {}), MARK: "1"}
+    if isolation.python:
+        inside["PATH"] = path_of(isolation.python.program)
     program = isolation.start(argv, run_folder, limits or Limits(), inside, readable, fresh=fresh)
     try:
         watch = _Watch(program, on_progress)
@@ -113,7 +126,12 @@ def run(
     watch.finish()
     if not watch.ready:
         raise watch.launch_error()
-    report = _report(run_folder, program.process.returncode == 0, timed_out, watch, usage)
+    status = program.process.returncode
+    if status == TROUBLE and not (usage.out_of_memory or usage.too_many_processes):
+        raise watch.trouble()
+    report = source.located(_report(run_folder, status == 0, timed_out, watch, usage), handed_in)
+    if report.cell is not None:
+        report = replace(report, place=source.place(handed_in, report.cell))
     save(json.dumps(asdict(report), indent=1).encode(), run_folder / "run.json")
     return Evidence(run_folder)
 
@@ -132,7 +150,7 @@ def _output(folder: Any) -> str:
     return str(path)
 
 
-def _lay_out(run_folder: Path, content: bytes, request: dict[str, Any]) -> None:
+def _lay_out(run_folder: Path, content: bytes, request: dict[str, Any], beside: bytes) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     if any(run_folder.iterdir()):
         raise FileExistsError(f"{run_folder} is not empty")
@@ -141,6 +159,8 @@ def _lay_out(run_folder: Path, content: bytes, request: dict[str, Any]) -> None:
     (run_folder / "evidence" / "variables").mkdir()
     (run_folder / "work" / request["output"]).mkdir(parents=True, exist_ok=True)
     (run_folder / "notebook.ipynb").write_bytes(content)
+    if beside:
+        (run_folder / FILE).write_bytes(beside)
     save(json.dumps(request, indent=1).encode(), run_folder / "request.json")
 
 
@@ -200,11 +220,20 @@ class _Watch:
         self.thread.join(timeout=1.0)
         self._pass_on()
 
+    @property
+    def said(self) -> str:
+        """The last that the program has said, in parentheses."""
+        return f" ({values.one_line(self.unknown[-1], 200)})" if self.unknown else ""
+
+    def trouble(self) -> TroubleError:
+        """That the program failed, as far as it has said why."""
+        problem = f"What runs the notebook failed{self.said}, which is not the notebook's fault."
+        return TroubleError(problem, "Run the same command again. If it fails again, report what it says.")
+
     def launch_error(self) -> LaunchError:
         """Why nothing was run, as far as the program has said."""
-        said = f" ({values.one_line(self.unknown[-1], 200)})" if self.unknown else ""
         fix = f"Check that ipykernel and nbclient work in {sys.prefix}."
-        return LaunchError(f"The notebook's kernel did not start{said}.", fix, "\n".join(self.unknown))
+        return LaunchError(f"The notebook's kernel did not start{self.said}.", fix, "\n".join(self.unknown))
 
     def _pass_on(self) -> None:
         while self.queue:

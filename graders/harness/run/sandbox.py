@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import IO, Protocol
 
 from graders.harness.errors import ExplainedError
 from graders.harness.run.cgroup import ControlGroup
-from graders.harness.run.memory import GpuMemoryWatch, MemoryWatch
+from graders.harness.run.interpreter import Interpreter
+from graders.harness.run.limits import Limits
+from graders.harness.run.memory_watch import GpuMemoryWatch, MemoryWatch
 
 WRITABLE = ("work", "evidence")
 """The folders of a run folder that the program writes to; everything else in it is only read."""
@@ -25,24 +28,6 @@ PASSED_ON = (
 
 class IsolationError(ExplainedError):
     """The isolation that was asked for cannot be had on this machine."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a program and everything it starts may take together."""
-
-    memory: int | None = None
-    """Bytes of memory, with what its files in memory hold; None is no limit."""
-    gpu_memory: int | None = None
-    """Bytes of memory of NVIDIA GPUs; None is no limit."""
-    processes: int = 1000
-    """Processes and threads: a kernel with its libraries starts a few for every core."""
-    disk: int = 2 << 30
-    """Bytes of files in the working directory, and as many of temporary files."""
-    shared_memory: int = 1 << 30
-    """Bytes of files in `/dev/shm`."""
-    files: int = 10_000
-    """Files that are kept of what it wrote."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +75,14 @@ class Isolation(Protocol):
     def name(self) -> str:
         """What it is called on the command line."""
 
+    @property
+    def ways(self) -> Sequence[Isolation]:
+        """An isolation for each of the ways in which this one starts programs: it must hold in all of them."""
+
+    @property
+    def python(self) -> Interpreter | None:
+        """The Python that notebooks run in; None for the one that runs this."""
+
     def start(
         self,
         argv: Sequence[str],
@@ -107,6 +100,9 @@ class Isolation(Protocol):
         files and folders that it reads at their own paths: models and data sets. A ``fresh`` program is a process that has
         imported nothing yet. Raises :class:`IsolationError` or OSError.
         """
+
+    def warm_up(self, environment: Mapping[str, str]) -> None:
+        """Begin with what takes longest of a start with this environment, if anything does, and do not wait for it."""
 
 
 def used(counted: ControlGroup | MemoryWatch, gpu: GpuMemoryWatch | None) -> Usage:
@@ -141,7 +137,15 @@ def output_of(program: Program) -> IO[bytes]:
     return program.process.stdout
 
 
+def path_of(python: Path | str) -> str:
+    """Where programs are looked for: first those of the environment that a Python belongs to, such as `pip`."""
+    own = os.path.dirname(python)
+    others = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([own, *(one for one in others if one != own)])
+
+
 def clean_environment(home: str) -> dict[str, str]:
     """The environment of an untrusted program: :data:`PASSED_ON`, and a home folder."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**passed, "HOME": home, "PYTHONNOUSERSITE": "1"}
+    passed["PATH"] = path_of(sys.executable)
+    return {**passed, "HOME": home, "PYTHONNOUSERSITE": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}

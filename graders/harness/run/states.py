@@ -61,3 +61,38 @@ class OptimizerState:
     class_name: str
     identities: tuple[int, ...]
     options: Any
+
+    @property
+    def groups(self) -> list[dict[Any, Any]]:
+        """The options of each group of parameters; an empty one for what cannot be such."""
+        groups = self.options if isinstance(self.options, list) else []
+        return [group if isinstance(group, dict) else {} for group in groups]
+
+
+@dataclass(frozen=True)
+class SeenLayer:
+    """A layer of a LoRA adapter: its rank, the factor before B·A, and the first numbers of A and of B as they were made.
+
+    The factor is the one that the adapter was trained with, where it was.
+    """
+
+    rank: int
+    scale: float
+    down: tuple[float, ...]
+    up: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SeenAdapter:
+    """A LoRA adapter that a run has added to a model: whether gradients reached it, and its layers by name."""
+
+    trained: bool
+    layers: dict[str, SeenLayer]
+
+
+@dataclass(frozen=True)
+class StepsSeen:
+    """How many steps of optimizers were seen, and how many of those had a learning rate other than 0."""
+
+    taken: int
+    moving: int

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
 
 from graders.harness import PACKAGE
-from graders.harness.run.memory import MemoryWatch, watch_gpu
-from graders.harness.run.sandbox import IsolationError, Limits, Program, Usage, clean_environment, launch, used
-from graders.harness.run.warm_sandbox import Child, Warm, cold_because, ensure_ready, warm_of
+from graders.harness.data.scratch import Scratch
+from graders.harness.run import MARK
+from graders.harness.run.interpreter import Interpreter
+from graders.harness.run.limits import Limits
+from graders.harness.run.memory_watch import MemoryWatch, watch_gpu
+from graders.harness.run.sandbox import IsolationError, Program, Usage, clean_environment, launch, used
+from graders.harness.run.warm_client import Child, Kind, Warm, cold_because, warm_of, warm_up
 
 ATTEMPTS = 50
 """How often, ten times a second, what a run has left is killed before who watches over it is."""
@@ -26,13 +28,18 @@ _HUB = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 class NoIsolation:
     """No sandbox: a process like any other. For one's own notebooks, or on a machine that is itself disposable.
 
-    Memory and processes are watched; files are not limited. With ``warm``, programs are forked as in a warm sandbox.
+    Memory and processes are watched; files are not limited. Programs are forked as in a warm sandbox, unless not ``warm``.
     """
 
     name = "none"
 
-    def __init__(self, *, warm: bool = False) -> None:
-        self.warm = warm
+    def __init__(self, *, warm: bool = True, python: Interpreter | None = None) -> None:
+        self.warm, self.python = warm and python is None, python
+
+    @property
+    def ways(self) -> Sequence[NoIsolation]:
+        """Anew, and forked."""
+        return (NoIsolation(warm=False), self) if self.warm else (self,)
 
     def start(
         self,
@@ -47,29 +54,44 @@ class NoIsolation:
         """Start the program with nothing between it and the machine but a clean environment and a session."""
         if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(sys.executable):
             with contextlib.suppress(IsolationError):
-                return _Forked(_warm_up(), argv[2:], run_folder, limits, environment)
-        return _Unconfined(argv, run_folder, limits, environment)
+                return _Forked(argv[2:], run_folder, limits, environment)
+        return _Unconfined(argv, run_folder, limits, environment, self.python)
+
+    def warm_up(self, environment: Mapping[str, str]) -> None:
+        """Begin with what takes longest of a start with this environment."""
+        if self.warm and not cold_because(sys.executable):
+            kind = _kind(environment)
+            warm_up(kind, lambda: _warm(kind))
 
 
-def _warm_up() -> Warm:
-    """A warm process for programs without a sandbox."""
-    environment = {**clean_environment(tempfile.gettempdir()), **_import_path(), **_hub()}
-    command = [sys.executable, "-m", "graders.harness.run.warm"]
-    return warm_of(tuple(sorted(environment.items())), lambda: Warm(command, environment=environment))
+def _kind(environment: Mapping[str, str]) -> Kind:
+    return Kind(tuple(sorted({**clean_environment("~"), **_import_path(), **_hub(), **environment}.items())))
+
+
+def _warm(kind: Kind) -> Warm:
+    """A warm process for programs without a sandbox, and the home folder of them all: libraries were imported with its name."""
+    home = Scratch("home")
+    inside = {**dict(kind.environment), "HOME": home.name, "TMPDIR": home.name}
+    return Warm(kind, [sys.executable, "-m", "graders.harness.run.warm"], environment=inside, home=home)
 
 
 class _Forked:
-    def __init__(
-        self, warm: Warm, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]
-    ) -> None:
-        ensure_ready(warm)
-        self.home = tempfile.mkdtemp(prefix="grade-")
-        inside = _inside(self.home, environment)
-        self.process = Child(warm, {"argv": list(argv), "environment": inside, "folder": str(run_folder)})
+    def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
+        """Raises :class:`IsolationError` if it cannot be had."""
+        kind = _kind({name: value for name, value in environment.items() if name != MARK})
+        self.warm = warm_of(kind, lambda: _warm(kind))
+        try:
+            assert self.warm.home
+            inside = _inside(self.warm.home.name, environment)
+            self.process = Child(self.warm, {"argv": list(argv), "environment": inside, "folder": str(run_folder)})
+        except IsolationError:
+            self.warm.release()
+            raise
         self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes, forked=True)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
         self.process.go()
         self.process.way_out.close()
+        self.warm.served = True
 
     def end(self) -> Usage:
         """Kill the program and its descendants; who watches over them buries those that others have left, and ends."""
@@ -84,22 +106,38 @@ class _Forked:
                     with contextlib.suppress(psutil.Error):
                         victim.kill()
             self.process.wait(0.1)
-        shutil.rmtree(self.home, ignore_errors=True)
+        if not self.warm.release() and self.warm.home:
+            self.warm.home.empty()
         return used(self.watch, self.gpu)
 
 
 class _Unconfined:
-    def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        python: Interpreter | None,
+    ) -> None:
         # Not in the run folder: libraries make file names of whole paths, which then are too long for a file system
-        self.home = tempfile.mkdtemp(prefix="grade-")
-        self.process = launch(argv, run_folder, _inside(self.home, environment))
+        self.home = Scratch("home")
+        inside = _inside(self.home.name, environment)
+        if (
+            python and "PYTHONPATH" not in inside
+        ):  # there it finds what is offered of this package, and none of its neighbours
+            alone = Path(self.home.name, ".graders")
+            alone.mkdir()
+            (alone / PACKAGE.name).symlink_to(PACKAGE)
+            inside["PYTHONPATH"] = str(alone)
+        self.process = launch(argv, run_folder, inside)
         self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
 
     def end(self) -> Usage:
         """Kill the program's descendants, and whatever else still has this run's home folder in its environment."""
         for _ in range(3):  # a process may fork between being listed and being killed
-            victims = [victim for victim in psutil.process_iter() if _home(victim) == self.home]
+            victims = [victim for victim in psutil.process_iter() if _home(victim) == self.home.name]
             if self.process.poll() is None:
                 with contextlib.suppress(psutil.Error):
                     victims += psutil.Process(self.process.pid).children(recursive=True)
@@ -110,7 +148,7 @@ class _Unconfined:
                 break
         self.process.kill()
         self.process.wait()
-        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.cleanup()
         return used(self.watch, self.gpu)
 
 

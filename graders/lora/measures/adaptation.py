@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from graders.lora.measures.adapters import Adapter
-from graders.lora.measures.clip import Clip
+from graders.lora.measures.cache import Cache
+from graders.lora.measures.clip import Clip, pick_device
 from graders.lora.measures.denoising import DenoisingProbe, TimestepProfile
 from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.pictures import Pictures, read_pictures
@@ -65,7 +68,8 @@ class Memorisation:
 class Adaptation:
     """A base model and a CLIP model, with held-out pictures of a style and plain ones of the same captions.
 
-    What is measured of an adapter is kept as long as the adapter is, what is measured of the base model for good.
+    What is measured of an adapter is kept as long as the adapter is, what is measured of the base model for good; and what
+    takes long is found again on disk if ``cached``.
     """
 
     def __init__(
@@ -77,15 +81,23 @@ class Adaptation:
         device: str = "auto",
         precision: str = "float32",
         prompts: int = PROMPTS,
+        cached: bool = False,
     ) -> None:
-        self.base_model, self.clip = BaseModel(model, device, precision), Clip(clip, device)
+        self._model, self._device, self._precision = model, device, precision
+        self._cache = Cache(Path(model), Path(clip), precision, str(pick_device(device))) if cached else None
+        self.clip = Clip(clip, device)
         self.style_pictures = read_pictures(style)
         self._plain = plain
         # Spread over the whole set, so that every subject takes part however the set is ordered.
         self.chosen = np.linspace(0, len(self.style_pictures.rows) - 1, prompts).round().astype(int)
         self._generated: WeakKeyDictionary[Adapter, np.ndarray] = WeakKeyDictionary()
         self._embedded: WeakKeyDictionary[Adapter, Tensor] = WeakKeyDictionary()
-        self._training_probes: dict[Path, DenoisingProbe] = {}
+        self._training: dict[Path, tuple[DenoisingProbe, Tensor]] = {}
+
+    @cached_property
+    def base_model(self) -> BaseModel:
+        """The base model, loaded when it is first asked for."""
+        return BaseModel(self._model, self._device, self._precision)
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -106,8 +118,17 @@ class Adaptation:
     def _seen(self, adapter: Adapter) -> Tensor:
         """The CLIP model's embeddings of the pictures with the adapter: [n, d]."""
         if adapter not in self._embedded:
-            self._embedded[adapter] = self.clip.see(self.pictures(adapter))
+            self._embedded[adapter] = self._look([adapter], lambda: self.pictures(adapter))
         return self._embedded[adapter]
+
+    def _look(self, adapters: list[Adapter], pictures: Callable[[], np.ndarray]) -> Tensor:
+        """What the CLIP model sees in pictures of the prompts."""
+        if self._cache is None:
+            return self.clip.see(pictures())
+        comes_from = [FIRST_SEED, STEPS, GUIDANCE, *self.prompts, *adapters]
+        return torch.from_numpy(
+            self._cache.get("pictures", comes_from, lambda: {"seen": self.clip.see(pictures()).numpy()})["seen"]
+        )
 
     def _generate(self, adapters: list[tuple[Adapter, float]]) -> np.ndarray:
         seeds = range(FIRST_SEED, FIRST_SEED + len(self.prompts))
@@ -115,7 +136,7 @@ class Adaptation:
 
     @cached_property
     def _base_seen(self) -> Tensor:
-        return self.clip.see(self.base_pictures)
+        return self._look([], lambda: self.base_pictures)
 
     @cached_property
     def scale(self) -> StyleScale:
@@ -133,14 +154,16 @@ class Adaptation:
 
     @cached_property
     def _style_probe(self) -> DenoisingProbe:
-        return DenoisingProbe(self.base_model, self.style_pictures)
+        return DenoisingProbe(lambda: self.base_model, self.style_pictures, self._cache)
 
     @cached_property
     def _noise_probe(self) -> DenoisingProbe:
         size = self.style_pictures.images[0].shape
         rng = np.random.default_rng(FIRST_SEED)
         images = [rng.integers(0, 256, size, dtype=np.uint8) for _ in range(NOISE_PICTURES)]
-        return DenoisingProbe(self.base_model, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]))
+        return DenoisingProbe(
+            lambda: self.base_model, Pictures(images, self.style_pictures.rows[:NOISE_PICTURES]), self._cache
+        )
 
     def denoising_gain(self, adapter: Adapter) -> Interval:
         """Relative fall of the noise-prediction error on held-out pictures of the style."""
@@ -179,11 +202,13 @@ class Adaptation:
 
     def memorisation(self, adapter: Adapter, training: Path) -> Memorisation:
         """What the adapter knows of the pictures that it was trained on and of those held out."""
-        if training not in self._training_probes:
-            self._training_probes[training] = DenoisingProbe(self.base_model, read_pictures(training))
-        seen = self.clip.see(read_pictures(training).images)
+        if training not in self._training:
+            pictures = read_pictures(training)
+            probe = DenoisingProbe(lambda: self.base_model, pictures, self._cache)
+            self._training[training] = probe, self.clip.see(pictures.images)
+        probe, seen = self._training[training]
         return Memorisation(
-            trained=_best_known(self._training_probes[training], adapter),
+            trained=_best_known(probe, adapter),
             held_out=_best_known(self._style_probe, adapter),
             generated=float(nearest_similarity(self._seen(adapter), seen).mean()),
             real=float(nearest_similarity(self.scale.style[self.chosen], seen).mean()),

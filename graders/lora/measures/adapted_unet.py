@@ -44,14 +44,16 @@ class LoraPair:
 
     @property
     def down(self) -> Tensor:
-        """A as [r, in]."""
-        return self.a.value.T if self.transposed[0] else self.a.value
+        """A as [r, in], of a convolution as [r, in · height · width of its kernel]."""
+        return self.a.value.T if self.transposed[0] else self.a.value.flatten(1)
 
     @property
     def up_gradient(self) -> Tensor | None:
-        """The gradient of B as [out, r]."""
+        """The gradient of B as [out, r], also of a convolution with a kernel of 1."""
         gradient = self.b.gradient
-        return gradient.T if gradient is not None and self.transposed[1] else gradient
+        if gradient is None or gradient.ndim != 2:
+            return None if gradient is None else gradient.flatten(1)
+        return gradient.T if self.transposed[1] else gradient
 
 
 @dataclass(frozen=True, eq=False)

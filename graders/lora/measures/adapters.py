@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from graders.lora.measures.layers import Kind, kind_of
+
+ZERO = 1e-6
+"""‖B A‖ / (‖B‖ ‖A‖) up to which B A is rounding: an orthogonal initialisation leaves 2e-7 in float32."""
 
 
 @dataclass(frozen=True, eq=False)  # a tensor's == is elementwise, so a generated __eq__ would raise
@@ -48,6 +53,14 @@ class LoraLayer:
             return 1.0
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether B A is zero but for rounding."""
+        down, up = self.down.flatten(1).double(), self.up.flatten(1).double()
+        # ‖B A‖ of A [r, in] and B [out, r] from their Gram matrices [r, r], which are small
+        product = float(((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt())
+        return not product > ZERO * float(up.norm() * down.norm())
+
     def delta(self, weight: float = 1.0) -> Tensor:
         """weight · scale · B A, in the shape of the layer's own weight: [out, in] or [out, in, kh, kw]."""
         product = self.up.flatten(1) @ self.down.flatten(1)  # [out, r] @ [r, in·kh·kw]
@@ -63,6 +76,8 @@ class Adapter:
     """``"diffusers"``, ``"peft"`` or ``"kohya"``."""
     ignored: tuple[str, ...] = ()
     """Names of tensors that belong to another model, such as the text encoder."""
+    loader: str = ""
+    """The library's call that loads such a file, for example ``"load_lora_weights"``."""
 
     @property
     def ranks(self) -> set[int]:
@@ -85,9 +100,20 @@ class Adapter:
         return sum(layer.parameters for layer in self.layers.values())
 
     @property
-    def up_is_zero(self) -> bool:
-        """Whether every B is exactly 0, as before the first training step: such an adapter changes nothing."""
-        return not any(layer.up.any() for layer in self.layers.values())
+    def changes_nothing(self) -> bool:
+        """Whether every B A is zero but for rounding, as before the first training step.
+
+        Most initialisations set B = 0; an orthogonal one sets neither matrix to zero, and yet their product.
+        """
+        return all(layer.is_zero for layer in self.layers.values())
+
+    def at(self, scales: Mapping[str, float]) -> Adapter:
+        """The same matrices with other factors before B A, by the names of the layers."""
+        layers = {
+            name: replace(layer, alpha=scales[name] * layer.rank, rslora=False) if name in scales else layer
+            for name, layer in self.layers.items()
+        }
+        return replace(self, layers=layers)
 
     def names_by_kind(self) -> dict[Kind, list[str]]:
         """The layers' names, under the kinds that occur."""
@@ -103,6 +129,23 @@ class Adapter:
             for layer in self.layers.values()
             if not (layer.down.isfinite().all() and layer.up.isfinite().all())
         ]
+
+
+def summed(pairs: Sequence[tuple[LoraLayer, float, float]]) -> LoraLayer:
+    """One pair of matrices from several of the same layer: (Σ b·B)(Σ a·A) of (pair, a, b), smaller ranks filled up with zeros.
+
+    That is not the sum of their changes: each B meets the other adapters' A as well.
+    """
+    rank = max(layer.rank for layer, *_ in pairs)
+
+    def total(matrices: list[Tensor], side: int) -> Tensor:
+        before = (0, 0) * (matrices[0].ndim - 1 - side)  # pad() begins with the last dimension
+        grown = [functional.pad(matrix, (*before, 0, rank - matrix.shape[side])) for matrix in matrices]
+        return torch.stack(grown).sum(0)
+
+    down = total([a * layer.down for layer, a, _ in pairs], 0)
+    up = total([b * layer.up for layer, _, b in pairs], 1)
+    return LoraLayer(pairs[0][0].name, down, up, None)
 
 
 @contextmanager

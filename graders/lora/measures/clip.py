@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPModel, CLIPProcessor
 
 from graders.lora.measures.pictures import as_picture
 
@@ -61,6 +60,8 @@ class Clip:
 
     def __init__(self, model: str | Path, device: str = "auto") -> None:
         self.device = pick_device(device)
+        from transformers import CLIPModel, CLIPProcessor  # see graders.lora.libraries
+
         self.model = CLIPModel.from_pretrained(str(model), dtype=torch.float32).to(self.device).eval()
         self.processor = CLIPProcessor.from_pretrained(str(model))
 

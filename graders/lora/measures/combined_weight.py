@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from graders.lora.measures.adapters import LoraLayer
-from graders.lora.measures.hypotheses import Weights
+from graders.lora.measures.adapters import LoraLayer, summed
+from graders.lora.measures.composition_mistakes import Weights
 from graders.lora.measures.precision import relative_error, tolerance
 
 ROUNDINGS = 1
@@ -33,10 +33,25 @@ def mixture(
 
     ``found`` has the shape of ``weight``, and is finite.
     """
-    parts = torch.stack([weight.float(), style.delta(1.0), subject.delta(1.0)]).double()
-    factors = torch.linalg.lstsq(parts.flatten(1).T, found.double().flatten()[:, None]).solution[:, 0]
-    base, first, second = factors.tolist()
-    return (base, first, second), torch.tensordot(factors, parts, 1)
+    factors, nearest = _nearest(found, [weight.float(), style.delta(1.0), subject.delta(1.0)])
+    base, first, second = factors
+    return (base, first, second), nearest
+
+
+def with_cross_terms(found: Tensor, weight: Tensor, style: LoraLayer, subject: LoraLayer) -> Tensor:
+    """The sum that comes nearest to ``found`` of W, each B with its own A, and each B with the other adapter's A.
+
+    The smaller rank is filled up with zeros, as whoever adds up the matrices of two ranks has to do.
+    """
+    crossed = [summed([(style, a, b), (subject, 1 - a, 1 - b)]).delta() for a in (0.0, 1.0) for b in (0.0, 1.0)]
+    return _nearest(found, [weight.float(), *crossed])[1]
+
+
+def _nearest(found: Tensor, parts: Sequence[Tensor]) -> tuple[list[float], Tensor]:
+    """The factors with which ``parts`` add up to what is nearest to ``found``, and their sum."""
+    stacked = torch.stack(list(parts)).double()
+    factors = torch.linalg.lstsq(stacked.flatten(1).T, found.double().flatten()[:, None]).solution[:, 0]
+    return factors.tolist(), torch.tensordot(factors, stacked, 1)
 
 
 def wrong_forms(

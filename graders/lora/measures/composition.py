@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.adapters import Adapter, LoraLayer
+from graders.lora.measures.arrangements import PARTS, Arrangement, as_asked, block_of, in_full, without
+from graders.lora.measures.composition_mistakes import Noise, Weights
 from graders.lora.measures.generation import BaseModel
-from graders.lora.measures.hypotheses import Noise, Weights
 from graders.lora.profile import precision_of
 
 DIGITS = 6
@@ -50,11 +51,12 @@ class Composition:
         prompts: tuple[str, ...],
         seed: int,
         settings: Settings,
-        spared: str = "",
+        arrangement: Arrangement = as_asked,
     ) -> None:
-        """``adapters`` are the folders of the style's and the subject's adapter; the block ``spared`` is without them."""
-        self._model, self._device, self._folders, self._spared = model, device, adapters, spared
+        """``adapters`` are the folders of the style's and the subject's adapter."""
+        self._model, self._device, self._folders, self._arrangement = model, device, adapters, arrangement
         self.prompts, self.seed, self.settings = prompts, seed, settings
+        self._arranged: dict[Arrangement, Composition] = {}
         self._generated: dict[tuple[Weights, Settings, int, Noise], np.ndarray] = {}
 
     @cached_property
@@ -65,23 +67,28 @@ class Composition:
     @cached_property
     def adapters(self) -> tuple[Adapter, Adapter]:
         """The style's and the subject's adapter."""
-        style, subject = (self._outside(read_adapter(Path(folder), self.base_model.unet)) for folder in self._folders)
+        style, subject = (read_adapter(Path(folder), self.base_model.unet) for folder in self._folders)
         return style, subject
 
-    def _outside(self, adapter: Adapter) -> Adapter:
-        layers = {name: layer for name, layer in adapter.layers.items() if _block(name) != self._spared}
-        return replace(adapter, layers=layers)
+    def arranged(self, arrangement: Arrangement) -> Composition:
+        """The composition of somebody who puts the adapters to work in another way; the same one for the same way."""
+        if arrangement not in self._arranged:
+            self._arranged[arrangement] = Composition(
+                self._model, self._device, self._folders, self.prompts, self.seed, self.settings, arrangement
+            )
+        return self._arranged[arrangement]
 
     @cached_property
     def sparing(self) -> dict[str, Composition]:
         """The compositions of somebody who forgot one of the U-Net's blocks, by its name."""
-        blocks = dict.fromkeys(_block(name) for adapter in self.adapters for name in adapter.layers)
-        return {
-            block: Composition(
-                self._model, self._device, self._folders, self.prompts, self.seed, self.settings, spared=block
-            )
-            for block in blocks
-        }
+        blocks = dict.fromkeys(block_of(name) for adapter in self.adapters for name in adapter.layers)
+        return {block: self.arranged(without(block)) for block in blocks}
+
+    @cached_property
+    def careless(self) -> dict[str, Composition]:
+        """The compositions of somebody who left one part of the U-Net without a weight, so that it is there in full."""
+        parts = (part for part in PARTS if any(block_of(n).startswith(part) for a in self.adapters for n in a.layers))
+        return {part: self.arranged(in_full(part)) for part in parts}
 
     @property
     def scales(self) -> Weights:
@@ -113,7 +120,7 @@ class Composition:
                 draws=[noise.draw for *_, noise in missing],
                 steps=settings.steps,
                 guidance=settings.guidance,
-                adapters=list(zip(self.adapters, rounded, strict=True)),
+                adapters=self._arrangement(self.adapters, rounded),
             )
             self._generated |= dict(zip(missing, new, strict=True))
         return [self._generated[key] for key in keys]
@@ -123,12 +130,6 @@ class Composition:
         weight = self.base_model.unet.get_submodule(name).get_parameter("weight").detach().cpu()
         style, subject = self.adapters
         return weight, style.layers[name], subject.layers[name]
-
-
-def _block(layer: str) -> str:
-    """The block in which a layer stands, for example "mid_block" or "up_blocks.2"."""
-    first, second, *_ = layer.split(".")
-    return f"{first}.{second}" if second.isdigit() else first
 
 
 @lru_cache(maxsize=1)

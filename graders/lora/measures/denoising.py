@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.lora.measures.adapters import Adapter, merged
+from graders.lora.measures.cache import Arrays, Cache
 from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.pictures import Pictures
 
@@ -37,60 +39,104 @@ class TimestepProfile:
 
 
 class DenoisingProbe:
-    """The same pictures, noised once and for all at fixed timesteps, for comparing adapters on the U-Net of a painter."""
+    """The same pictures, noised once and for all at fixed timesteps, for comparing adapters on the U-Net of a base model.
 
-    def __init__(self, base_model: BaseModel, pictures: Pictures, seed: int = 0) -> None:
-        self._base_model = base_model
-        self._measured: WeakKeyDictionary[Adapter, tuple[np.ndarray, Tensor]] = WeakKeyDictionary()
+    What was measured before with the same base model comes from ``cache``, if there is one.
+    """
+
+    def __init__(
+        self, base_model: Callable[[], BaseModel], pictures: Pictures, cache: Cache | None = None, seed: int = 0
+    ) -> None:
+        """``base_model`` is asked for when something has to be measured."""
+        self._base_model, self._pictures, self._cache, self._seed = base_model, pictures, cache, seed
+        self._measured: WeakKeyDictionary[Adapter, Arrays] = WeakKeyDictionary()
+
+    @cached_property
+    def _noised(self) -> _Noised:
+        base_model, pictures = self._base_model(), self._pictures
         scheduler = base_model.pipeline.scheduler
-        generator = torch.Generator("cpu").manual_seed(seed)
-        steps = self.steps = int(scheduler.config.num_train_timesteps)
+        generator = torch.Generator("cpu").manual_seed(self._seed)
+        steps = int(scheduler.config.num_train_timesteps)
         latents = base_model.encode(pictures.images).repeat_interleave(DRAWS, 0)
         quarter = torch.arange(DRAWS).repeat(len(pictures.images)) * (steps // DRAWS)
-        self.timesteps = quarter + torch.randint(steps // DRAWS, quarter.shape, generator=generator)
-        self._noise = torch.randn(latents.shape, generator=generator)
-        alpha_bar = scheduler.alphas_cumprod.cpu()[self.timesteps].view(-1, 1, 1, 1)
-        self._noised = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * self._noise
-        self._text = base_model.read(pictures.captions).repeat_interleave(DRAWS, 0)
+        timesteps = quarter + torch.randint(steps // DRAWS, quarter.shape, generator=generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        alpha_bar = scheduler.alphas_cumprod.cpu()[timesteps].view(-1, 1, 1, 1)
+        noised = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * noise
+        return _Noised(noised, noise, timesteps, base_model.read(pictures.captions).repeat_interleave(DRAWS, 0), steps)
 
-    @cached_property
+    @property
     def base(self) -> np.ndarray:
         """The errors of the base model: float [pictures, draws]."""
-        return self._of_base[0]
+        return self._of_base["losses"]
 
     @cached_property
-    def _of_base(self) -> tuple[np.ndarray, Tensor]:
-        return self._measure([])
+    def _of_base(self) -> Arrays:
+        """``losses``, float [pictures, draws]; ``predictions``, [pictures · draws, …]; and the ``timesteps`` of how many."""
+
+        def measure() -> Arrays:
+            losses, predictions = self._predict([])
+            noised = self._noised
+            return {
+                "losses": losses,
+                "predictions": predictions.numpy(),
+                "timesteps": noised.timesteps.numpy(),
+                "steps": np.asarray(noised.steps),
+            }
+
+        return self._get("base", (), measure)
 
     def losses(self, adapter: Adapter) -> np.ndarray:
         """The noise-prediction error of each picture at each of its timesteps: float [pictures, draws]."""
-        return self._of(adapter)[0]
+        return self._of(adapter)["losses"]
 
-    def _of(self, adapter: Adapter) -> tuple[np.ndarray, Tensor]:
+    def _of(self, adapter: Adapter) -> Arrays:
+        def measure() -> Arrays:
+            base = torch.from_numpy(self._of_base["predictions"]).flatten(1)
+            losses, predictions = self._predict([(adapter, 1.0)])
+            difference = (predictions.flatten(1) - base).norm(dim=1) / base.norm(dim=1)
+            return {"losses": losses, "difference": difference.numpy()}
+
         if adapter not in self._measured:
-            self._measured[adapter] = self._measure([(adapter, 1.0)])
+            self._measured[adapter] = self._get("adapter", [adapter], measure)
         return self._measured[adapter]
+
+    def _get(self, what: str, comes_from: Sequence[Adapter], measure: Callable[[], Arrays]) -> Arrays:
+        if self._cache is None:
+            return measure()
+        pictures = [*self._pictures.images, *self._pictures.captions]
+        return self._cache.get(f"noise predictions of the {what}", [self._seed, *pictures, *comes_from], measure)
 
     def profile(self, adapter: Adapter) -> TimestepProfile:
         """How much the adapter does at which timestep, from the predictions that the errors were made of."""
-        base, adapted = self._of_base[1].flatten(1), self._of(adapter)[1].flatten(1)
-        differences = (adapted - base).norm(dim=1) / base.norm(dim=1)
-        part = self.timesteps * BINS // self.steps
+        steps = int(self._of_base["steps"])
+        differences, part = self._of(adapter)["difference"], self._of_base["timesteps"] * BINS // steps
         means = [float(differences[part == number].mean()) for number in range(BINS)]
-        return TimestepProfile(tuple((number + 0.5) * self.steps / BINS for number in range(BINS)), tuple(means))
+        return TimestepProfile(tuple((number + 0.5) * steps / BINS for number in range(BINS)), tuple(means))
 
     @torch.no_grad()
-    def _measure(self, adapters: list[tuple[Adapter, float]]) -> tuple[np.ndarray, Tensor]:
+    def _predict(self, adapters: list[tuple[Adapter, float]]) -> tuple[np.ndarray, Tensor]:
         """The errors, float [pictures, draws], and the predictions, [pictures · draws, channels, height, width]."""
-        base_model, losses, predictions = self._base_model, [], []
+        base_model, noised, losses, predictions = self._base_model(), self._noised, [], []
         with merged(base_model.unet, adapters):
-            for batch in torch.arange(len(self.timesteps)).split(BATCHES * base_model.batch):
+            for batch in torch.arange(len(noised.timesteps)).split(BATCHES * base_model.batch):
                 predicted = base_model.unet(
-                    self._noised[batch].to(base_model.device, base_model.dtype),
-                    self.timesteps[batch].to(base_model.device),
-                    self._text[batch.to(base_model.device)],
+                    noised.latents[batch].to(base_model.device, base_model.dtype),
+                    noised.timesteps[batch].to(base_model.device),
+                    noised.text[batch.to(base_model.device)],
                 ).sample.float().cpu()  # fmt: skip
                 predictions.append(predicted)
-                errors = F.mse_loss(predicted, self._noise[batch], reduction="none")
+                errors = F.mse_loss(predicted, noised.noise[batch], reduction="none")
                 losses.append(errors.mean(dim=(1, 2, 3)))
         return torch.cat(losses).view(-1, DRAWS).numpy(), torch.cat(predictions)
+
+
+@dataclass(frozen=True)
+class _Noised:
+    """Noised latents, the noise in them, their timesteps of how many ``steps``, and the text to each."""
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    text: Tensor
+    steps: int

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.utils import logging
 from PIL import Image
 from torch import Tensor
 
@@ -32,13 +30,15 @@ class BaseModel:
 
     def __init__(self, model: str | Path, device: str = "auto", precision: str = "float32") -> None:
         self.device, self.dtype = pick_device(device), getattr(torch, precision)
+        from diffusers import StableDiffusionPipeline  # see graders.lora.libraries
+        from diffusers.utils import logging
+
         logging.disable_progress_bar()  # the graders show progress of their own
         self.pipeline = StableDiffusionPipeline.from_pretrained(str(model), safety_checker=None, dtype=self.dtype).to(
             self.device
         )
         self.pipeline.set_progress_bar_config(disable=True)
         self.unet = self.pipeline.unet.requires_grad_(False)
-        self.unet_parameters = sum(p.numel() for p in self.unet.parameters())
         if self.side >= LARGE:
             self.pipeline.vae.enable_slicing()
 
@@ -70,7 +70,7 @@ class BaseModel:
         tokens = self.pipeline.tokenizer(list(captions), padding="max_length", truncation=True, return_tensors="pt")
         return self.pipeline.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
 
-    def _start(self, seed: int, draw: int) -> Tensor:
+    def start(self, seed: int, draw: int) -> Tensor:
         """z_T of one picture, drawn on the CPU so that it is the same on every device: [channels, h, w]."""
         config = self.unet.config
         shape = (draw + 1, config.in_channels, config.sample_size, config.sample_size)
@@ -97,7 +97,7 @@ class BaseModel:
             for first in range(0, len(prompts), self.batch):
                 batch = slice(first, first + self.batch)
                 starts = zip(seeds[batch], draws[batch], strict=True)
-                latents = torch.stack([self._start(seed, draw) for seed, draw in starts])
+                latents = torch.stack([self.start(seed, draw) for seed, draw in starts])
                 output = self.pipeline(
                     prompt=list(prompts[batch]),
                     latents=latents.to(self.device, self.dtype),

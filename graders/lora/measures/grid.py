@@ -12,17 +12,29 @@ import numpy as np
 
 from graders.harness.data import values
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn
+from graders.harness.lesson import HandIn, settings_of
 from graders.harness.rubric import LeftToPerson
-from graders.lora.measures import thresholds
+from graders.lora.measures import picture_settings, thresholds
+from graders.lora.measures.arrangements import CROSSED
 from graders.lora.measures.clip import Clip
 from graders.lora.measures.composition import Composition, Settings, distance, shared
-from graders.lora.measures.hypotheses import Start, Weights, drifting, explain, hypotheses, same, starts
+from graders.lora.measures.composition_mistakes import (
+    HINTS,
+    Start,
+    Weights,
+    drifting,
+    explain,
+    hypotheses,
+    same,
+    starts,
+)
+from graders.lora.measures.starting_noise import differ
 from graders.lora.measures.strength import NOTICEABLE, Scales, Strength, measure, of_fixtures, of_pictures
 from graders.lora.measures.tables import number
 
 DEFAULT_STEPS, DEFAULT_GUIDANCE = 50, 7.5
 """What a Stable Diffusion pipeline takes where it is not told."""
+EVERYWHERE = ", and all cells hold the same pictures"
 
 
 class Cell(tuple[float, float]):
@@ -162,7 +174,37 @@ class Grid:
 
     def right(self, cell: Cell) -> bool:
         """Whether a cell's pictures are those of its weights."""
+        return self._near(cell) and not self._hidden(cell)
+
+    def _near(self, cell: Cell) -> bool:
         return all(difference <= self.tolerance for difference in self.differences(cell))
+
+    @cached_property
+    def _left_in_full(self) -> str | None:
+        """The part of the U-Net that the blends show in full, whatever their weights, by less than the tolerance.
+
+        It is told at the blend that this changes most.
+        """
+        blends = [cell for cell in self.complete if all(cell) and self._near(cell)]
+        cell = max(blends, key=lambda cell: sum(abs(1 - weight) for weight in cell), default=None)
+        return next((part for part in self.composition.careless if cell and self._shows_in_full(cell, part)), None)
+
+    def _hidden(self, cell: Cell) -> bool:
+        return all(cell) and self._left_in_full is not None and self._shows_in_full(cell, self._left_in_full)
+
+    def _shows_in_full(self, cell: Cell, part: str) -> bool:
+        """Whether what sets a cell's pictures apart from the right ones is that a part of the U-Net is there in full.
+
+        At least three quarters of their squared distance have to be explained by it, which rounding is by chance alone.
+        """
+        noises = self.start.noises
+        three = (
+            self.pictures(cell),
+            self.composition.pictures(cell, noises),
+            self.composition.careless[part].pictures(cell, noises),
+        )
+        shown, right, mistaken = (np.stack(pictures).astype(np.float64) for pictures in three)
+        return bool(np.square(shown - mistaken).sum() < np.square(shown - right).sum() / 4)
 
     def _alike(self, first: np.ndarray, second: np.ndarray) -> bool:
         return distance(first, second) <= self.tolerance
@@ -190,22 +232,56 @@ class Grid:
         return measure(axis, composed.prompts, pictures, anchors, scales)
 
     def _explain(self, cell: Cell) -> Explanation | None:
+        if self._near(cell):
+            return self._full(self._left_in_full) if self._left_in_full else None
+        # What a picture was seen to be made with is known; whatever follows is inferred from what it looks like.
         return (
-            self._mistake(cell)
+            self._settings(cell, picture_settings.TELLING)
+            or self._mistake(cell)
+            or self._same_everywhere(cell)
             or self._drift(cell)
+            or self._other_noise(cell)
             or self._forgotten(cell)
+            or self._crossed(cell)
+            or self._settings(cell, picture_settings.FAINT)
             or self._defaults(cell)
             or self._misplaced(cell)
         )
 
+    @staticmethod
+    def _full(part: str) -> Explanation:
+        return Explanation(
+            f"those of these weights but for the adapters' layers in {part}, which are there in full",
+            "What becomes of the layers that your way of setting the weights does not name? Compare it with the names in the "
+            "adapters' files.",
+            "mid-block-missing" if part == "mid_block" else None,
+        )
+
+    @cached_property
+    def _merges(self) -> bool:
+        """Whether PEFT may have merged adapters into the base model."""
+        return self._hand_in.evidence.merges != 0
+
+    def _same_everywhere(self, cell: Cell) -> Explanation | None:
+        """The same pictures in every cell, which are those of one of them."""
+        for shown in self.cells if len(self.complete) > 1 else ():
+            if any(shown) and self._all_show(shown):
+                slug = "fused-twice" if self._merges else "weights-ignored"
+                return Explanation(f"those of weights {shown}{EVERYWHERE}", HINTS[slug], slug)
+        return None
+
+    def _all_show(self, weights: Weights) -> bool:
+        return all(self._shown(cell, weights) for cell in self.complete)
+
     def _mistake(self, cell: Cell) -> Explanation | None:
         """Other weights, by one of the mistakes that are known."""
-        known = hypotheses(self.cells, self.composition.scales)
+        known = hypotheses(self.cells, self.composition.scales, self._merges)
         mistake = explain(cell, self.cells, lambda c, w: c in self.complete and self._shown(c, w), known)
         if mistake is None:
             return None
         at_work = Cell(mistake.at_work[self.cells.index(cell)])
-        return Explanation(f"those of weights {at_work}", mistake.hint, mistake.misconception)
+        everywhere = EVERYWHERE if len(set(mistake.at_work)) == 1 and self._all_show(at_work) else ""
+        return Explanation(f"those of weights {at_work}{everywhere}", mistake.hint, mistake.misconception)
 
     def _drift(self, cell: Cell) -> Explanation | None:
         """Noise that is another one in each cell."""
@@ -219,8 +295,51 @@ class Grid:
             "seed-changed",
         )
 
+    def _other_noise(self, cell: Cell) -> Explanation | None:
+        """Noise of which no more is known than that it is not SEED's."""
+        pictures, noises = self.pictures(cell), self.start.noises
+        expected = [self.composition.base_model.start(noise.seed, noise.draw) for noise in noises]
+        pairs = ((self._hand_in.evidence.noise_of(p), e) for p, e in zip(pictures, expected, strict=True))
+        if not any(
+            found is not None and differ(found, start.flatten()[: len(found)].numpy()) for found, start in pairs
+        ):
+            return None
+        return Explanation(
+            "those of other noise than SEED gives",
+            "Which generator does each call of the pipeline get, and what was drawn from it before?",
+            "seed-changed",
+        )
+
+    def _crossed(self, cell: Cell) -> Explanation | None:
+        """The matrices of the adapters added up before they are multiplied."""
+        i = self._telling(cell)
+        for arrangement in CROSSED:
+            composed = self.composition.arranged(arrangement)
+            if self._alike(self.pictures(cell)[i], composed.picture(cell, i, self.start.noises[i])):
+                return Explanation(
+                    "those of one adapter's B times the sum of both adapters' A",
+                    "What does your way of combining the adapters add up: their changes, or their matrices one by one?",
+                    "cross-terms",
+                )
+        return None
+
+    def _settings(self, cell: Cell, names: tuple[str, ...]) -> Explanation | None:
+        """Other settings than the parameters and the model give, where the run was seen to generate the picture with them."""
+        found = self._hand_in.evidence.settings_of(self.pictures(cell)[self._telling(cell)])
+        said = picture_settings.difference(found, self._due_settings, names)
+        return Explanation(said, picture_settings.HINT) if said else None
+
+    @cached_property
+    def _due_settings(self) -> dict[str, Any]:
+        composed = self.composition
+        return settings_of(
+            composed.base_model.pipeline,
+            num_inference_steps=composed.settings.steps,
+            guidance_scale=composed.settings.guidance,
+        )
+
     def _forgotten(self, cell: Cell) -> Explanation | None:
-        """The adapters everywhere but in one block."""
+        """The adapters everywhere but in one block, or in full in one part of the U-Net."""
         i = self._telling(cell)
         for block, composed in self.composition.sparing.items():
             if self._alike(self.pictures(cell)[i], composed.picture(cell, i, self.start.noises[i])):
@@ -230,6 +349,9 @@ class Grid:
                     "files.",
                     "mid-block-missing" if block == "mid_block" else None,
                 )
+        for part, composed in self.composition.careless.items():
+            if self._alike(self.pictures(cell)[i], composed.picture(cell, i, self.start.noises[i])):
+                return self._full(part)
         return None
 
     def _defaults(self, cell: Cell) -> Explanation | None:

@@ -10,7 +10,8 @@ from typing import Any
 from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn, Missing
 from graders.harness.rubric import CheckFailed, NotReached, fail
-from graders.lora.measures.architecture import Architecture
+from graders.lora.measures import tables
+from graders.lora.measures.architecture import Architecture, architecture_of
 from graders.lora.measures.causes import Cause
 from graders.lora.measures.layer_names import LayerNames, read_names
 from graders.lora.measures.lora_counts import (
@@ -40,7 +41,7 @@ class Inspection:
     @cached_property
     def architecture(self) -> Architecture:
         """The U-Net of MODEL."""
-        return Architecture(self.hand_in.parameters["MODEL"])
+        return architecture_of(self.hand_in.parameters["MODEL"])
 
     def value(self, variable: str, begin: str) -> Any:
         """What a variable holds; where it is missing, failed with ``begin``, a sentence on where to begin.
@@ -69,7 +70,7 @@ class Inspection:
 
     def _fail_stopped(self, variable: str) -> None:
         run = self.hand_in.evidence.run
-        where = f" in code cell {run.cell}" if run.cell else ""
+        where = f" in {run.place}" if run.place else ""
         heavy = run.ended == "out_of_memory"
         if run.error:
             heavy = bool(_LOADS_WEIGHTS.search(run.error.line) or _NO_WEIGHTS.search(run.error.evalue))
@@ -100,28 +101,30 @@ class Inspection:
     def fractions(self, rank: int) -> list[float]:
         """The right fraction, then those that follow from the hand-in's own wrong numbers.
 
-        A wrong number has cost its points already, so dividing it is right. That is, if the number comes from the
-        architecture by a mistake that is known: a number out of thin air makes no fraction right. Nor is there any
-        excuse for a fraction over 1.
+        A wrong number has cost its points already, so dividing it is right, if the other one is right or both come from the
+        architecture: numbers out of thin air make no fraction right.
         """
         right = self.counts.count(rank), self.architecture.parameters
-        numerators = [right[0], *self._own("lora_param_counts", rank)]
-        denominators = [right[1], *self._own("unet_param_count", rank)]
-        fractions = [numerator / denominator for numerator in numerators for denominator in denominators]
-        return [fraction for fraction in fractions if fraction < 1]
+        numerators = {right[0]: True, **self._own("lora_param_counts", rank)}
+        denominators = {right[1]: True, **self._own("unet_param_count", rank)}
+        own = [(n, d) for n, known in numerators.items() for d, too in denominators.items() if known and too]
+        own += [(n, right[1]) for n in numerators if right[1] in self._own("unet_param_count", rank)]
+        own += [(right[0], d) for d in denominators if right[0] in self._own("lora_param_counts", rank)]
+        return [n / d for n, d in own]
 
-    def _own(self, variable: str, rank: int) -> list[float]:
+    def _own(self, variable: str, rank: int) -> dict[float, bool]:
+        """The number that was handed in, and whether it comes from the architecture; nothing if there is none."""
         try:
             value = self.hand_in.evidence.value(variable)
             if variable == "unet_param_count":
                 told = as_number(value, variable)
-                cause: Cause | None = explain_total(told, self.architecture)
+                known = told == self.architecture.parameters or explain_total(told, self.architecture) is not None
             else:
-                told = number_at(value if isinstance(value, dict) else {}, rank, variable)
-                cause = self.counts.explain(told, rank)
+                told = number_at(tables.by_rank(value) or {}, rank, variable)
+                known = self.counts.known(told, rank)
         except (CheckFailed, HandInError):
-            return []
-        return [told] if cause and told > 0 else []
+            return {}
+        return {told: known} if told > 0 else {}
 
     def explain_fraction(self, told: float, rank: int) -> Cause | None:
         """The cause of a wrong fraction, if it is one of a few.
@@ -145,7 +148,7 @@ class Inspection:
         """Whether a fraction is the quotient of the two numbers that are handed in."""
         try:
             counts = self.hand_in.evidence.value("lora_param_counts")
-            count = number_at(counts if isinstance(counts, dict) else {}, rank, "lora_param_counts")
+            count = number_at(tables.by_rank(counts) or {}, rank, "lora_param_counts")
             total = as_number(self.hand_in.evidence.value("unet_param_count"), "unet_param_count")
         except (CheckFailed, HandInError):
             return False

@@ -72,20 +72,32 @@ _HINTS: Mapping[str | None, str] = {
 
 
 def read_names(value: Any) -> list[str]:
-    """The names in any sequence or set of texts, or the keys of a mapping; anything else is failed in words."""
+    """The names in any sequence, set, series or column, or those by which a mapping calls its items.
+
+    Anything else is failed in words.
+    """
     expected = "a list of the layers' names"
-    if not isinstance(value, (list, tuple, frozenset, dict)):
+    sides: list[list[Any]] = []
+    if isinstance(value, dict):
+        sides = [list(value)]
+    elif isinstance(value, values.Table):
+        sides = [[next(iter(row.values())) for row in value]] if all(len(row) == 1 for row in value) else []
+    elif isinstance(value, values.Items):
+        sides = [list(value), list(value.labels or ())]
+    elif isinstance(value, (list, tuple, frozenset)):
+        sides = [list(value)]
+    if not sides:
         fail(
-            f"`cross_attention_layers` is of type {type(value).__name__}.",
+            f"`cross_attention_layers` is of type `{values.one_line(values.type_name(value), 60)}`.",
             expected=expected,
             hint="Collect the names in a list: one string for each layer.",
         )
-    names = list(value)
+    names = next((side for side in sides if side and all(isinstance(name, str) for name in side)), sides[0])
     others = [name for name in names if not isinstance(name, str)]
     if others:
-        kind = others[0].type_name if isinstance(others[0], values.Opaque) else type(others[0]).__name__
         fail(
-            f"`cross_attention_layers` holds something of type {values.one_line(kind, 60)}, which is not a name.",
+            f"`cross_attention_layers` holds something of type `{values.one_line(values.type_name(others[0]), 60)}`, which is "
+            "not a name.",
             expected=expected,
             hint="unet.named_modules() gives pairs of a name and a module. Keep the name of each pair.",
         )

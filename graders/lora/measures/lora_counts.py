@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from graders.harness.data import values
 from graders.harness.rubric import fail
+from graders.lora.measures import tables
 from graders.lora.measures.architecture import MID_BLOCK, Architecture, Layer, Projection, projection_of
 from graders.lora.measures.causes import Cause
 from graders.lora.measures.layer_names import LayerNames
 from graders.lora.measures.layers import Kind
-from graders.lora.measures.tables import number
 
 RANKS = (4, 16)
 """The ranks that the exercise asks for."""
@@ -37,19 +38,20 @@ _HINT_LAYERS = "Which layers does your sum go over? Compare their names with you
 
 def by_rank(value: Any, variable: str) -> dict[Any, Any]:
     """The mapping from rank to number; anything else is failed in words."""
-    if not isinstance(value, dict):
+    told = tables.by_rank(value)
+    if told is None:
         fail(
-            f"`{variable}` is of type {type(value).__name__}.",
+            f"`{variable}` is of type `{values.type_name(value)}`.",
             expected="a dictionary with the keys 4 and 16",
             hint=f"Fill it as {variable}[rank] = ... for each rank.",
         )
-    if value and all(isinstance(key, str) for key in value):
+    if told and all(isinstance(key, str) for key in told):
         fail(
             f"The keys of `{variable}` are strings, so {variable}[{RANKS[0]}] raises a KeyError.",
             expected="the ranks as numbers: a dictionary with the keys 4 and 16",
             hint="Use the numbers themselves as keys: no quotation marks around them, and no str().",
         )
-    return value
+    return told
 
 
 def number_at(mapping: dict[Any, Any], rank: int, variable: str) -> float:
@@ -65,9 +67,11 @@ def number_at(mapping: dict[Any, Any], rank: int, variable: str) -> float:
 
 def as_number(value: Any, name: str) -> float:
     """The finite number that a variable holds; anything else is failed in words."""
-    found = number(value)
+    found = tables.number(value)
     if found is None or not math.isfinite(found):
-        kind = "a string, not a number" if isinstance(value, str) else "not a number"
+        kind = (
+            "a string, not a number" if isinstance(value, str) else f"of type `{values.type_name(value)}`, not a number"
+        )
         what = f"is {kind if found is None else found}"
         hint = "Print it and its type. Is it a string, several numbers in one, or NaN?"
         fail(f"`{name}` {what}.", expected="one finite number", hint=hint)
@@ -104,14 +108,16 @@ class LoraCounts:
         """The right number: A [rank, in] and B [out, rank] of each layer."""
         return _full(self.layers, rank)
 
+    def right_for_list(self, told: float, rank: int) -> bool:
+        """Whether a number is right for the layers on a list that is wrong, and has cost its points already."""
+        return bool(self.listed) and told == _full(self.listed, rank)
+
+    def known(self, told: float, rank: int) -> bool:
+        """Whether a number comes from the architecture, rightly or by a mistake that is known: not out of thin air."""
+        return told == self.count(rank) or self.right_for_list(told, rank) or self.explain(told, rank) is not None
+
     def explain(self, told: float, rank: int) -> Cause | None:
         """The cause of a wrong number; None if there is none that explains it, or several."""
-        if self.names and not self.names.right and told == _full(self.listed, rank):
-            return Cause(
-                "That is right for the layers on your list, but the list itself is not right.",
-                self.names.misconception,
-                hint="Mend the list first. If the numbers are computed from it, they will be right then.",
-            )
         causes = [cause for count, cause in self.candidates(rank) if count == told]
         slugs = {cause.misconception for cause in causes}
         return causes[0] if len(slugs) == 1 else None
@@ -155,6 +161,13 @@ class LoraCounts:
         if _all_projections(layers):
             said = f"That is what it would be if W_K and W_V were as wide at their input as W_Q{where}."
             yield square, Cause(said, "square-key-value")
+        said = f"That is twice the adapter, as if every layer were counted twice{where}."
+        yield 2 * full, Cause(said, hint="For one layer, count by hand. How often does your loop meet it?")
+        said = f"That is rank × in × out{where}: A and B are counted as one matrix of the size of W."
+        yield (
+            rank * weights,
+            Cause(said, hint="For one layer, write down the shapes of A and of B. How many numbers have they?"),
+        )
         for base in {weights, weights + biases}:
             yield base, Cause(f"That is the size of the frozen layers themselves{where}.", "base-weights-counted")
             said = f"That is the frozen layers and the adapter together{where}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from graders.harness.data import values
 from graders.harness.rubric import fail
-from graders.lora.measures.tables import number
+from graders.lora.measures import tables
 
 LAST = 20
 """`final_loss` is the mean of so many steps, as the exercise defines it."""
@@ -28,30 +27,41 @@ anew, so that about half of them have: of 40 independent steps fewer than 4 do o
 
 
 def by_rank(losses: Any) -> dict[Any, Any]:
-    """The curves by rank; anything that is no mapping is failed in words."""
-    if not isinstance(losses, Mapping):
+    """The curves by rank, also of a table with a column for each; anything without ranks is failed in words."""
+    curves = tables.by_rank(losses)
+    if curves is None:
         fail(
-            f"`losses` is a {type(losses).__name__}, not a mapping from rank to a list of losses.",
+            f"`losses` is of type `{values.type_name(losses)}`, not a mapping from rank to a list of losses.",
             expected="a dictionary from rank to the losses of that rank",
             hint="Fill it as losses[rank] = [...], one number per training step.",
         )
-    return dict(losses)
+    return curves
 
 
 def _numbers(curve: Any) -> list[float] | None:
     if not isinstance(curve, (list, tuple)):
         return None
-    numbers = [number(c) for c in curve]
+    numbers = [tables.number(c.get("loss", c) if isinstance(c, dict) else c) for c in curve]
     return None if None in numbers else [c for c in numbers if c is not None]
+
+
+def _instead(curves: dict[Any, Any], rank: int) -> str:
+    """What there is in place of a list of numbers."""
+    if rank not in curves:
+        return f"missing (keys there: {values.keys(curves)})"
+    found = curves[rank]
+    if not isinstance(found, (list, tuple)):
+        return f"of type `{values.one_line(values.type_name(found), 60)}`, not a list of numbers"
+    other = next((item for item in found if tables.number(item) is None), None)
+    return f"a list with something of type `{values.one_line(values.type_name(other), 60)}` in it" if found else "empty"
 
 
 def curve(curves: dict[Any, Any], rank: int) -> list[float]:
     """The losses of ``rank``; anything but a list of numbers is failed in words."""
     numbers = _numbers(curves.get(rank))
     if not numbers:
-        there = values.keys(curves)
         fail(
-            f"`losses[{rank}]` is {'not a list of numbers' if rank in curves else f'missing (keys there: {there})'}.",
+            f"`losses[{rank}]` is {_instead(curves, rank)}.",
             expected=f"the loss of every training step at rank {rank}",
             hint="Append loss.item() in every step of the loop.",
         )

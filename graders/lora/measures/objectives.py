@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,56 @@ class Objective:
     hint: str = (
         "What kind of thing does this U-Net predict? The target is the tensor of that kind with which z_t was made."
     )
+    micro_steps: int = 1
+    """Of how many micro-steps it is the mean, if it is a loss divided by their number."""
+
+    def value(self, prediction: Tensor) -> float:
+        """The loss of a prediction."""
+        with torch.no_grad():
+            return float(self.loss(prediction))
+
+    def times(self, factor: float, tolerance: float) -> Objective:
+        """The same loss times a factor that is known within a relative ``tolerance``."""
+        parts, scale = divided_by(factor, tolerance), scaled_by(factor, tolerance)
+        hint = "Which weight stands before the mean? This U-Net was trained with the same weight for every timestep."
+        if factor < 0:
+            hint = "A better prediction must make the loss smaller, not larger."
+        elif parts:
+            hint = f"Dividing by {parts} is for gradient accumulation over {parts} micro-steps, and this is one step with one "
+            hint += "picture. Hand in the loss itself."
+        elif scale:
+            hint = "A GradScaler multiplies the loss, so that small gradients survive in half precision. Call backward() on "
+            hint += "the scaled loss, and hand in the loss itself."
+        said = f"1/{parts} of" if parts else f"{scale:,} times" if scale else f"{factor:.4g} times"
+        hint = self.hint if self.misconception else hint
+        words = f"{said} {self.words}"
+        return Objective(
+            words, self.misconception, lambda pred: factor * self.loss(pred), hint=hint, micro_steps=parts or 1
+        )
+
+    def plus(self, constant: float) -> Objective:
+        """The same loss and something beside it that no gradient comes from."""
+        words = f"{self.words} plus {constant:.3g}, and no gradient comes from what is added"
+        return Objective(words, None, self.loss, hint="What is added to the mean squared error, and what for?")
+
+
+MAX_PARTS = 64
+"""Micro-steps that gradients are accumulated over: 64 are many."""
+SMALLEST_SCALE, LARGEST_SCALE = 7, 40
+"""Loss scaling multiplies by a power of two, of which a GradScaler takes the 16th at first and then larger or smaller ones."""
+
+
+def divided_by(factor: float, tolerance: float) -> int | None:
+    """The n if ``factor`` is 1/n, and so exactly that its neighbours would be told apart."""
+    n = round(1 / factor) if factor > 1 / (2 * MAX_PARTS) else 0
+    return n if 1 < n <= MAX_PARTS and 4 * n * tolerance < 1 and abs(factor * n - 1) <= tolerance else None
+
+
+def scaled_by(factor: float, tolerance: float) -> int | None:
+    """The power of two that ``factor`` is, if it can be that of a GradScaler."""
+    power = round(math.log2(factor)) if factor > 1 else 0
+    near = SMALLEST_SCALE <= power <= LARGEST_SCALE and abs(factor / 2.0**power - 1) <= tolerance
+    return 2**power if near else None
 
 
 def noise_error(noise: Tensor) -> Objective:
@@ -60,7 +111,6 @@ def mistaken(
     others: dict[str, Callable[[Tensor], Tensor]] = {
         "the sum of the squared errors, not their mean": lambda pred: F.mse_loss(pred, noise, reduction="sum"),
         "the root of the mean squared error": lambda pred: F.mse_loss(pred, noise).sqrt(),
-        "half of the mean squared error": lambda pred: F.mse_loss(pred, noise) / 2,
         "the mean absolute error": lambda pred: F.l1_loss(pred, noise),
         "Huber's error": lambda pred: F.smooth_l1_loss(pred, noise),
     }
@@ -116,8 +166,7 @@ def _cross_entropy(shape: Callable[[Tensor], Tensor], wanted: Tensor) -> Callabl
 def recognise(value: float, prediction: Tensor, objectives: Iterator[Objective], tolerance: float) -> Objective | None:
     """The first of ``objectives`` whose loss of ``prediction`` is ``value``, within a relative tolerance."""
     for objective in objectives:
-        with torch.no_grad():
-            loss = float(objective.loss(prediction))
+        loss = objective.value(prediction)
         if abs(loss - value) <= tolerance * abs(loss):
             return objective
     return None

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from graders.harness.lesson import OptimizerState, StepsSeen
 from graders.harness.rubric import NotReached, fail
 from graders.lora.measures.adapted_unet import AdaptedUNet, LoraPair, has_gradient
+from graders.lora.measures.tables import number
+
+_ACCELERATED = "AcceleratedOptimizer"
+"""What accelerate makes of an optimizer: its step() is one only after the last micro-step."""
 
 
 def judge_held(held: Collection[int], unet: AdaptedUNet) -> str:
@@ -13,6 +18,11 @@ def judge_held(held: Collection[int], unet: AdaptedUNet) -> str:
     expected = "the adapter's parameters, all of them and no others"
     lora = unet.lora_identities & set(held)
     base = unet.base_identities & set(held)
+    unfrozen = {parameter.state.identity for parameter in unet.base if parameter.state.trainable}
+    if (
+        base and base == unfrozen and set(held) == base | unet.lora_identities
+    ):  # all that requires a gradient, as it should
+        raise NotReached("base_frozen", costs=False)
     foreign = set(held) - unet.identities
     if base:
         fail(
@@ -45,6 +55,41 @@ def judge_held(held: Collection[int], unet: AdaptedUNet) -> str:
             else "When did you make the optimizer, and from which U-Net? It must be the one that you train, with its adapter.",
         )
     return f"the optimizer holds the {len(lora)} matrices of the adapter"
+
+
+def driven_but_still(pairs: Sequence[LoraPair]) -> bool:
+    """Whether some B has a gradient, and none of these has moved."""
+    driven = [pair for pair in pairs if has_gradient(pair.b)]
+    return bool(driven) and not any(bool(pair.b.value.any()) for pair in driven)
+
+
+def refuse_idle(pairs: Sequence[LoraPair], seen: StepsSeen | None, optimizer: OptimizerState | None) -> None:
+    """Fail where B has gradients and is still zero for a reason that is known, although the step was made or asked for.
+
+    Not reached where the step was made on other parameters.
+    """
+    if not driven_but_still(pairs):
+        return
+    driven = [pair for pair in pairs if has_gradient(pair.b)]
+    expected = "B's that one step of the optimizer has moved"
+    taken = seen.taken if seen else 0
+    if optimizer and not {pair.b.identity for pair in driven} & set(optimizer.identities) and (taken or seen is None):
+        raise NotReached("optimizer_holds_lora")
+    rates = [number(group.get("lr")) for group in optimizer.groups] if optimizer else []
+    if (seen and taken and not seen.moving) or (not taken and rates and not any(rates)):
+        fail(
+            "B is still exactly zero, because the learning rate of this step was 0.",
+            expected=expected,
+            hint="Print optimizer.param_groups[0]['lr'] before the step. A schedule with a warm-up begins at 0: leave it out "
+            "for one single step, or have it begin higher.",
+        )
+    if seen and not taken and optimizer and optimizer.class_name == _ACCELERATED:
+        fail(
+            "B is still exactly zero: under gradient accumulation this was a micro-step, after which accelerate's optimizer "
+            "waits for more.",
+            expected=expected,
+            hint="Which value of gradient_accumulation_steps makes this one backward pass a whole step?",
+        )
 
 
 def judge_move(pairs: Sequence[LoraPair]) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn
-from graders.harness.rubric import CheckFailed, NotReached
+from graders.harness.rubric import CheckFailed
 from graders.lora.measures import losses as loss_curves
-from graders.lora.measures.studio import Studio
+from graders.lora.measures.style_measurements import StyleMeasurements
 
 
-def row(hand_in: HandIn, studio: Studio, rank: int) -> dict[str, float]:
-    """What the row of a rank must say, from the losses and the pictures handed in; not reached without them."""
-    try:
-        final_loss = loss_curves.final(loss_curves.by_rank(hand_in.evidence.value("losses")), rank)
-    except (CheckFailed, HandInError):
-        raise NotReached("losses_recorded") from None
-    try:
+def row(hand_in: HandIn, measured: StyleMeasurements, rank: int) -> dict[str, float]:
+    """What the row of a rank must say, as far as that follows from the losses and the pictures handed in.
+
+    Losses or pictures that are missing have cost their points, and what a row says of them is not known.
+    """
+    figures = {}
+    with suppress(CheckFailed, HandInError):
+        figures["final_loss"] = loss_curves.final(loss_curves.by_rank(hand_in.evidence.value("losses")), rank)
+    with suppress(HandInError):
         pictures = hand_in.picture_list(hand_in.pictures_by_rank("lora_images").get(rank), "lora_images")
-    except HandInError:
-        raise NotReached("pictures_compared") from None
-    return {"final_loss": final_loss, "style_similarity": studio.similarity_to_reference(pictures)}
+        figures["style_similarity"] = measured.similarity_to_reference(pictures)
+    return figures

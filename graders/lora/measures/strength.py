@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graders.lora import catalog
 from graders.lora.measures.clip import Clip
-from graders.lora.measures.hypotheses import Weights
+from graders.lora.measures.composition_mistakes import Weights
 from graders.lora.measures.pictures import read_pictures
 from graders.lora.measures.style import StyleScale
 

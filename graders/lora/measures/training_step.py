@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn, Missing, OptimizerState, TensorFacts
 from graders.harness.rubric import CheckFailed, NotReached, fail
 from graders.lora.measures import lora_gradients
-from graders.lora.measures.adapted_unet import AdaptedUNet
-from graders.lora.measures.captions import Caption
+from graders.lora.measures.adapted_unet import AdaptedUNet, has_gradient
 from graders.lora.measures.causes import Cause
 from graders.lora.measures.latents import LatentSpace
-from graders.lora.measures.layers import cross_attention_projections
 from graders.lora.measures.lora_gradients import Agreement
-from graders.lora.measures.noising import ForwardProcess
-from graders.lora.measures.objectives import Objective, mistaken, noise_error, recognise
+from graders.lora.measures.objectives import (
+    Objective,
+    divided_by,
+    mistaken,
+    noise_error,
+    recognise,
+    scaled_by,
+)
 from graders.lora.measures.precision import ROUNDINGS, is_float, name_of, relative_error, tolerance
+from graders.lora.measures.step_models import StepModels
+
+if TYPE_CHECKING:
+    pass
 
 GRADIENT_ROUNDINGS = 16
 """Relative error in norm of gradients, in units of the arithmetic's epsilon: measured at most 3 in float32, 1 in bfloat16."""
@@ -43,55 +48,26 @@ _SECTIONS = {
     "loss": "The step",
 }
 """The headings under which the assignment asks for each variable."""
+MOST_TIMES = 4
+"""As many times the numbers that a latent should have are still computed with."""
 LOOSEST = 0.5
 """The largest relative error of the gradients that anything can excuse: it still leaves a cosine of 0.87."""
 
 
-class TrainingStep:
+UNetInputs = tuple[Tensor, int, Tensor]
+"""What a U-Net is given: a latent [1, c, h, w], a timestep, and embeddings [1, tokens, width]."""
+
+
+class TrainingStep(StepModels):
     """What a hand-in left of one training step, and the model that it was taken with, on the CPU in float32.
 
     A stage is always recomputed from the hand-in's own inputs to it, so that a mistake counts where it was made.
     """
 
     def __init__(self, hand_in: HandIn) -> None:
-        self.evidence, self._parameters = hand_in.evidence, hand_in.parameters
-        self.timestep: int = self._parameters["TIMESTEP"]
-        self.rank: int = self._parameters["RANK"]
-
-    # --- the model ------------------------------------------------------------------------------------------
-
-    @cached_property
-    def latents(self) -> LatentSpace:
-        """The VAE, with the picture in IMAGE."""
-        vae = AutoencoderKL.from_pretrained(self._parameters["MODEL"], subfolder="vae")
-        side = int(vae.config.sample_size)
-        picture = Image.open(self._parameters["IMAGE"]).convert("RGB")
-        return LatentSpace(vae, np.asarray(picture.resize((side, side))))
-
-    @cached_property
-    def caption(self) -> Caption:
-        """The text encoder, with CAPTION."""
-        model = self._parameters["MODEL"]
-        tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
-        encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=torch.float32)
-        return Caption(tokenizer, encoder, self._parameters["CAPTION"])
-
-    @cached_property
-    def forward_process(self) -> ForwardProcess:
-        """The noise schedule at TIMESTEP."""
-        scheduler = DDPMScheduler.from_pretrained(self._parameters["MODEL"], subfolder="scheduler")
-        return ForwardProcess(scheduler.alphas_cumprod, self.timestep)
-
-    @cached_property
-    def base(self) -> UNet2DConditionModel:
-        """The U-Net as it was before anyone adapted it."""
-        unet = UNet2DConditionModel.from_pretrained(self._parameters["MODEL"], subfolder="unet")
-        return unet.requires_grad_(False)
-
-    @cached_property
-    def wanted_layers(self) -> list[str]:
-        """The names of the cross-attention projections."""
-        return cross_attention_projections(self.base)
+        super().__init__(hand_in.parameters)
+        self.evidence = hand_in.evidence
+        self.rank: int = hand_in.parameters["RANK"]
 
     # --- what was handed in ---------------------------------------------------------------------------------
 
@@ -101,15 +77,10 @@ class TrainingStep:
         try:
             yield
         except Missing as error:
-            run = self.evidence.run
-            if run.ended == "completed":
-                fix = f"Begin under “{_SECTIONS[error.name]}”."
-                raise HandInError(error.problem, fix) from None
-            where = f" in code cell {run.cell}" if run.cell else ""
-            raise HandInError(
-                f"`{error.name}` has no value, because the notebook stopped{where}.",
-                "Run the notebook from the top in a fresh kernel, and mend the first cell that stops.",
-            ) from None
+            if self.evidence.run.ended != "completed":
+                raise
+            fix = f"Begin under “{_SECTIONS[error.name]}”."
+            raise HandInError(error.problem, fix) from None
 
     def facts(self, name: str) -> TensorFacts:
         """What the run says of a tensor."""
@@ -132,9 +103,31 @@ class TrainingStep:
         with self._reading():
             return self.evidence.optimizer("optimizer")
 
+    @property
+    def optimizer_or_none(self) -> OptimizerState | None:
+        """The optimizer as it came back, None without one that could be read."""
+        try:
+            return self.optimizer
+        except HandInError:
+            return None
+
+    @cached_property
+    def own_latents(self) -> LatentSpace:
+        """The same at the size of the `z_0` handed in, which has cost its points if it is another one."""
+        try:
+            found = self._tensor("z_0").shape[-2:]
+        except HandInError:
+            return self.latents
+        *_, height, width = self.latents.shape
+        step = 2 ** (len(self.base.config["block_out_channels"]) - 1)  # what the U-Net can halve and double again
+        right_or_strange = found == (height, width) or any(not side or side % step for side in found)
+        if len(found) < 2 or right_or_strange or found.numel() > MOST_TIMES * height * width:
+            return self.latents
+        return self.latents_of(found[0] / height, found[1] / width)
+
     def latent(self, name: str) -> Tensor:
-        """A tensor that must have the shape of the picture's latent, in float32."""
-        return self._floats(name, self.latents.shape)
+        """A tensor that must have the shape of the picture's latent, in float32; of another `z_0`, the shape of that."""
+        return self._floats(name, self.own_latents.shape)
 
     def text_embeddings(self) -> Tensor:
         """What was handed in as the caption's embeddings, [1, tokens, width], in float32."""
@@ -234,13 +227,16 @@ class TrainingStep:
     # --- what the trusted process makes of it ---------------------------------------------------------------
 
     @torch.no_grad()
-    def predict(self, latent: Tensor, text: Tensor) -> Tensor:
-        """The base model's prediction at TIMESTEP."""
-        return self.base(latent, self.timestep, text).sample
+    def _predict(self, inputs: UNetInputs) -> Tensor:
+        """The base model's prediction."""
+        return self.base(*inputs).sample
 
+    @cached_property
     def objective(self) -> Objective | None:
-        """The loss that was handed in, as a function of the prediction; None if it is none that is known."""
+        """The loss that was handed in, as a function of the prediction; None if it is none that is known, or 0, as of nothing."""
         value = float(self.loss())
+        if value == 0:
+            return None
         prediction, noise = self.has("noise_pred", "prediction"), self.has("noise", "noise")
         limit = self.tolerance("loss", "noise_pred", "noise")
         right = noise_error(noise)
@@ -252,23 +248,60 @@ class TrainingStep:
                 latents[name] = self.has(name, check)
             except NotReached:
                 continue
-        others = mistaken(noise, latents, self.forward_process, self.latents, self.caption.token_ids)
-        return recognise(value, prediction, others, limit)
+        others = list(mistaken(noise, latents, self.forward_process, self.own_latents, self.caption.token_ids))
+        if found := recognise(value, prediction, iter(others), limit):
+            return found
+        return self._multiple(value, prediction, [right, *others], limit)
+
+    def _multiple(self, value: float, prediction: Tensor, losses: list[Objective], limit: float) -> Objective | None:
+        """The first of ``losses`` that ``value`` is a multiple of, which its gradients show: any number is some multiple.
+
+        The multiples that people take of the right loss, for micro-steps or for half precision, are known without them.
+        """
+        for objective in losses:
+            mean = objective.value(prediction)
+            factor = value / mean if mean > 0 else 0.0
+            common = divided_by(factor, limit) or scaled_by(factor, limit)
+            if factor == 0 or not (objective.right or (common and objective.misconception)):
+                continue
+            multiple = objective.times(factor, limit)
+            seen = self._compare_if_possible(multiple)
+            if (common and objective.right) or (seen and seen.holds):
+                one = seen.times * factor if seen and seen.times is not None and not common else 0.0
+                added = seen and abs(one - 1) <= seen.tolerance < abs(factor - 1)
+                return objective.plus(value - mean) if added else multiple
+        return None
+
+    def _compare_if_possible(self, objective: Objective) -> Agreement | None:
+        """How the gradients compare with those of ``objective``; None where that says nothing of the loss."""
+        try:
+            known = self.as_base or self.mistaken_inputs
+            heard = all(has_gradient(pair.b) for pair in self.unet.pairs)
+            return self.compare_gradients(objective) if known and heard else None
+        except (NotReached, HandInError):
+            return None
 
     def objective_or_not_reached(self) -> Objective:
-        """The loss that was handed in; not reached if it is missing or unknown."""
+        """The loss that was handed in, or the right one if that is not known but the gradients are those of the right one.
+
+        Not reached if neither is so.
+        """
         try:
-            objective = self.objective()
-        except (CheckFailed, HandInError):
-            objective = None
-        if objective is None:
-            raise NotReached("loss")
-        return objective
+            if (objective := self.objective) is not None:
+                return objective
+        except (CheckFailed, HandInError, NotReached):
+            pass
+        with suppress(CheckFailed, HandInError, NotReached):
+            right = noise_error(self.has("noise", "noise"))
+            seen = self._compare_if_possible(right)
+            if seen and seen.holds and (seen.times is None or seen.times <= 1 + seen.tolerance):
+                return right
+        raise NotReached("loss")
 
     def compare_gradients(self, objective: Objective) -> Agreement:
-        """The gradients of the B's of all linear layers beside those of ``objective``, for the hand-in's own A."""
-        z_t, text = self.has("z_t", "forward_process"), self.has("text_embeddings", "text_embeddings")
-        pairs = [pair for pair in self.unet.pairs if pair.a.value.ndim == 2]
+        """The gradients of the B's beside those of ``objective``, for the hand-in's own A."""
+        z_t, timestep, text = self.mistaken_inputs[1] if self.mistaken_inputs else self._inputs
+        pairs = [pair for pair in self.unet.pairs if pair.b.value.shape[2:].numel() == 1]
         if not pairs:
             raise NotReached("lora_layers")
         if not all(state.value.isfinite().all() for pair in pairs for state in pair.states):
@@ -277,7 +310,7 @@ class TrainingStep:
         try:
             for weight in weights:
                 weight.requires_grad_()
-            loss = objective.loss(self.base(z_t, self.timestep, text).sample)
+            loss = objective.loss(self.base(z_t, timestep, text).sample)
             gradients = torch.autograd.grad(loss, weights)
         finally:
             for weight in weights:
@@ -297,16 +330,37 @@ class TrainingStep:
     @property
     def _decays(self) -> bool:
         """Whether the optimizer has weight decay, or does not say."""
-        try:
-            options = self.optimizer.options
-        except HandInError:
-            return True
-        groups = options if isinstance(options, list) else []
-        return any(not isinstance(group, dict) or group.get("weight_decay") != 0 for group in groups)
+        optimizer = self.optimizer_or_none
+        return optimizer is None or any(group.get("weight_decay") != 0 for group in optimizer.groups)
 
-    def explain_prediction(self, found: Tensor, limit: float) -> Cause | None:
-        """What else than z_t, TIMESTEP and the embeddings the U-Net may have been given; None if nothing that is known."""
+    @property
+    def _inputs(self) -> UNetInputs:
+        """What the U-Net should have been given."""
         z_t, text = self.has("z_t", "forward_process"), self.has("text_embeddings", "text_embeddings")
+        return z_t, self.timestep, text
+
+    @cached_property
+    def prediction_limit(self) -> float:
+        """How far off the prediction may be, as a relative error in norm."""
+        return self.tolerance("noise_pred", "z_t", "text_embeddings", with_unet=True)
+
+    @cached_property
+    def prediction_error(self) -> float:
+        """How far the prediction is from the base model's, as a relative error in norm."""
+        found = self.latent("noise_pred")
+        return relative_error(found, self._predict(self._inputs))
+
+    @property
+    def as_base(self) -> bool:
+        """Whether the prediction is the base model's."""
+        return self.prediction_error <= self.prediction_limit
+
+    @cached_property
+    def mistaken_inputs(self) -> tuple[Cause, UNetInputs] | None:
+        """What else than z_t, TIMESTEP and the embeddings the U-Net was given; None if it was these, or nothing that is known."""
+        if self.as_base:
+            return None
+        found, (z_t, _, text) = self.latent("noise_pred"), self._inputs
         nothing = self.caption.nothing
         causes = [
             (Cause("the U-Net was given an empty caption", "caption-ignored"), (z_t, self.timestep, nothing)),
@@ -319,11 +373,19 @@ class TrainingStep:
                 continue
         for t in {0, 1, self.timestep - 1, self.timestep + 1} - {self.timestep}:
             causes.append((Cause(f"the U-Net was told timestep {t}"), (z_t, t, text)))
-        with torch.no_grad():
-            for cause, inputs in causes:
-                if relative_error(found, self.base(*inputs).sample) <= limit:
-                    return cause
+        for cause, inputs in causes:
+            if relative_error(found, self._predict(inputs)) <= self.prediction_limit:
+                return cause, inputs
         return None
+
+    @property
+    def began_elsewhere(self) -> bool:
+        """Whether B was not zero at the start: A has a gradient, and the prediction is nothing that the base model gives."""
+        try:
+            known = self.as_base or self.mistaken_inputs
+        except (CheckFailed, HandInError, NotReached):
+            return False
+        return not known and any(has_gradient(pair.a) for pair in self.unet.pairs)
 
 
 def _shape(tensor: Tensor) -> str:

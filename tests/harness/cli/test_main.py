@@ -1,29 +1,19 @@
 """What `grade` says when it is given something that it cannot grade."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.command import grade
 
-GRADE = Path(sys.executable).with_name("grade")
 REPOSITORY = Path(__file__).parents[3]
-
-
-def grade(*arguments: str | Path, folder: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        [GRADE, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
         (None, "does not exist"),
-        (b"", "not a notebook"),
+        (b"", "is empty"),
         (b"[]", "no notebook"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}', "parameters"),
@@ -34,27 +24,27 @@ def test_unusable_notebook(tmp_path: Path, content: bytes | None, problem: str) 
     """A notebook that cannot be run ends with exit status 2 and two sentences, never a stack trace."""
     if content is not None:
         (tmp_path / "ex3.ipynb").write_bytes(content)
-    status, said = grade("ex3", "ex3.ipynb", folder=tmp_path)
-    assert status == 2
-    assert problem.lower() in said.lower()
-    assert "What to do:" in said
-    assert "Traceback" not in said
+    ran = grade("ex3", "ex3.ipynb", folder=tmp_path)
+    assert ran.status == 2
+    assert problem.lower() in ran.said.lower()
+    assert "What to do:" in ran.said
+    assert "Traceback" not in ran.said
 
 
 def test_no_notebook_here(tmp_path: Path) -> None:
     """In a folder without a notebook of the exercise, `grade ex3` says where it looked."""
-    status, said = grade("ex3", folder=tmp_path)
-    assert status == 2
-    assert "assignments" in said
+    ran = grade("ex3", folder=tmp_path)
+    assert ran.status == 2
+    assert "assignments" in ran.said
 
 
 def test_several_notebooks(tmp_path: Path) -> None:
     """Where two notebooks could be meant, neither is guessed."""
     for name in ("ex3.ipynb", "ex3-copy.ipynb"):
         (tmp_path / name).write_text("{}")
-    status, said = grade("ex3", folder=tmp_path)
-    assert status == 2
-    assert "ex3-copy.ipynb, ex3.ipynb" in said
+    ran = grade("ex3", folder=tmp_path)
+    assert ran.status == 2
+    assert "ex3-copy.ipynb, ex3.ipynb" in ran.said
 
 
 @pytest.mark.parametrize(
@@ -70,7 +60,7 @@ def test_style_shift_of_an_unusable_adapter(tmp_path: Path, name: str, content: 
     if content is not None:
         (tmp_path / name).write_bytes(content)
     fixtures = REPOSITORY / "fixtures"
-    status, said = grade(
+    ran = grade(
         "style-shift",
         "--base",
         fixtures / "tiny-sd",
@@ -80,7 +70,7 @@ def test_style_shift_of_an_unusable_adapter(tmp_path: Path, name: str, content: 
         fixtures / "datasets/watercolor/held-out",
         folder=tmp_path,
     )
-    assert status == 2
-    assert problem in said
-    assert "What to do:" in said
-    assert "Traceback" not in said
+    assert ran.status == 2
+    assert problem in ran.said
+    assert "What to do:" in ran.said
+    assert "Traceback" not in ran.said

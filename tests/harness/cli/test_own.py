@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pty
 import re
 import signal
@@ -10,10 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
 
+from graders.harness.cli.main import main
+from graders.harness.run import warm_client
+from tests.command import grade
 from tests.patience import PATIENCE
 
 GRADE = Path(sys.executable).with_name("grade")
@@ -39,45 +43,61 @@ def spoil(notebook: Path) -> None:
     notebook.write_text(json.dumps(document))
 
 
-def grade(*arguments: str, folder: Path, **environment: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [GRADE, *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    return done.returncode, done.stdout + done.stderr
+def all_of(terminal: int) -> str:
+    """What is written to the other end of a terminal until that is closed."""
+    said = b""
+    with open(terminal, "rb", buffering=0) as file, suppress(OSError):
+        while more := file.read(65536):
+            said += more
+    return said.decode()
 
 
-def test_only_one_check(notebook: Path) -> None:
-    """`--only` makes that check, tells no others, and runs the notebook once."""
+def test_only_one_check(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--only` makes that check, tells no others, and runs the notebook once, for which libraries are imported once."""
     spoil(notebook)
-    status, said = grade("ex1", "--only", "rank_ratio", folder=notebook.parent)
-    assert status == 0
-    assert re.search(r"Score: (\d) of \1$", said, re.MULTILINE)
-    assert "lora_fraction" not in said
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # by which one run at a time differs from two
+    monkeypatch.setattr(warm_client, "_kept", kept := [])
+    ran = grade("ex1", "--only", "rank_ratio", folder=notebook.parent)
+    assert ran.status == 0
+    assert re.search(r"Score: (\d) of \1$", ran.stdout, re.MULTILINE)
+    assert "lora_fraction" not in ran.printed
     assert not (notebook.parent / ".grade" / "ex1" / "ex1" / "again").exists()
+    for warm in kept:
+        warm.close()
+    assert len(kept) == 1
+
+
+def test_a_cell_that_does_not_compile(notebook: Path) -> None:
+    """It is told before anything runs, and costs nothing of what the cells before it have earned."""
+    document = json.loads(SOLUTION.read_text())
+    last = [cell for cell in document["cells"] if cell["cell_type"] == "code"][-1]
+    last["source"] = "\nlora_fraction = {\nunet_param_count = 3"
+    notebook.write_text(json.dumps(document))
+    ran = grade("ex1", "--only", "cross_attention_layers", folder=notebook.parent)
+    assert ran.status == 0
+    told = " ".join(ran.printed.split())
+    assert told.startswith("Line 2 of the cell under *Compare* is not valid Python: '{' was never closed.")
+    assert "'{' was never closed, in line 2 of the cell under *Compare*" in told
 
 
 def test_no_such_check(notebook: Path) -> None:
     """The checks that there are are listed before anything is run."""
-    status, said = grade("ex1", "--only", "nothing", folder=notebook.parent)
-    assert status == 2
-    assert "cross_attention_layers, lora_param_counts, rank_ratio" in " ".join(said.split())
+    ran = grade("ex1", "--only", "nothing", folder=notebook.parent)
+    assert ran.status == 2
+    assert "cross_attention_layers, lora_param_counts, rank_ratio" in ran.said
     assert not (notebook.parent / ".grade").exists()
 
 
 def test_a_page_that_shows_the_same(notebook: Path) -> None:
     """`--html` leaves a page with the feedback that the terminal shows."""
     spoil(notebook)
-    status, said = grade("ex1", "--html", folder=notebook.parent)
-    assert status == 1
+    ran = subprocess.run(
+        [GRADE, "ex1", "--html"], cwd=notebook.parent, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert ran.returncode == 1
     page = notebook.parent / ".grade" / "ex1" / "ex1" / "feedback.html"
-    assert str(page) in said
-    assert "percentage" in said
+    assert str(page) in ran.stdout
+    assert "percentage" in ran.stdout
     assert "Feedback for ex1.ipynb" in page.read_text()
     assert "percentage" in page.read_text()
 
@@ -90,9 +110,9 @@ def test_graded_twice_at_once(notebook: Path) -> None:
             assert first.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        status, said = grade("ex1", "--only", "lora_fraction", folder=notebook.parent)
-        assert (status, first.wait(timeout=PATIENCE)) == (2, 0)
-    assert "being graded already" in said
+        second = grade("ex1", "--only", "lora_fraction", folder=notebook.parent)
+        assert (second.status, first.wait(timeout=PATIENCE)) == (2, 0)
+    assert "being graded already" in second.said
     assert (notebook.parent / ".grade/ex1/ex1/result.json").is_file()
     assert not [*notebook.parent.glob(".grade/ex1/.partial-*")]
 
@@ -109,8 +129,8 @@ def test_what_an_interrupted_grading_left(notebook: Path, left: str) -> None:
     if left == "a link":
         place.parent.mkdir(parents=True)
         place.symlink_to(target)
-    status, said = grade("ex1", "--only", "lora_fraction", folder=notebook.parent)
-    assert status == 0, said
+    ran = grade("ex1", "--only", "lora_fraction", folder=notebook.parent)
+    assert ran.status == 0, ran.printed
     assert not (notebook.parent / ".grade/ex1/ex1/profile.json").exists()
     assert target.exists() == (left == "a link")
     if left == "a link":
@@ -156,21 +176,25 @@ def test_watched(notebook: Path) -> None:
 
 
 @pytest.mark.parametrize("no_colour", [False, True])
-def test_progress_and_colours_in_a_terminal(notebook: Path, no_colour: bool) -> None:
+def test_progress_and_colours_in_a_terminal(notebook: Path, no_colour: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal sees which cell runs, in colour unless it wants none, and no line is wider than it is."""
+    for name, value in {"TERM": "xterm-256color", "COLUMNS": "80", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    if not no_colour:
+        monkeypatch.delenv("NO_COLOR")
+    monkeypatch.chdir(notebook.parent)
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"} | ({"NO_COLOR": "1"} if no_colour else {})
-    process = subprocess.Popen([GRADE, "ex1"], cwd=notebook.parent, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    said = b""
-    while process.poll() is None or said[-1:] != b"":
-        try:
-            said += os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-    os.close(ours)
-    text = said.decode()
-    assert process.wait(timeout=PATIENCE) == 0
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(all_of, ours)
+        with (
+            open(theirs, "w") as terminal,
+            redirect_stdout(terminal),
+            redirect_stderr(terminal),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(["ex1"])
+        text = heard.result()
+    assert ended.value.code == 0
     assert re.search(r"cell \d of \d", text)
     assert "checking: " in text
     assert ("\x1b[32m" in text) is not no_colour

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-import subprocess
-import sys
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from graders.lora import catalog
 
 PLACE = Path(__file__).parent
-GRADE = Path(sys.executable).with_name("grade")
 FIXTURES = b"@FIXTURES@"
 """What stands in them for the folder of the fixtures, which is another one on every machine."""
 
@@ -25,27 +21,6 @@ def unpacked(name: str, to: Path) -> Path:
     for request in (to / name).rglob("request.json"):
         request.write_bytes(request.read_bytes().replace(FIXTURES, os.fsencode(catalog.ROOT)))
     return to / name
-
-
-@dataclass
-class Ran:
-    """A command that has ended."""
-
-    status: int
-    printed: str
-
-
-def run(*command: object) -> Ran:
-    """`grade` with these arguments."""
-    done = subprocess.run(
-        [GRADE, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "400"},
-    )
-    return Ran(done.returncode, done.stdout)
 
 
 def scores(results: Path) -> dict[tuple[str, str], str]:

@@ -1,13 +1,14 @@
 """Written answers, from hand-ins to the file of points and back."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from graders.harness.course.answers import PointsError, collect, read_points, with_points, write
+from graders.harness.course.answers import PointsError, answers_in, collect, read_points, with_points, write
 
 SOLUTION = "*Your answer:*\n\n### BEGIN SOLUTION\nBecause text meets picture there.\n### END SOLUTION"
 
@@ -76,6 +77,76 @@ def test_points_stay(course: Path) -> None:
     nbformat.write(notebook("something else"), course / ".grade" / "ex1" / "ada" / "run" / "notebook.ipynb")
     later = with_points(collect(course / ".grade", course / "references"), read_points(path))
     assert [a.points for a in later] == [None, 2.0, None]
+
+
+def saved(path: Path, delimiter: str, encoding: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    """Save the file as a spreadsheet does."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [change(row) for row in csv.DictReader(file)]
+    with path.open("w", encoding=encoding, errors="replace", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(reversed(rows))
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), (",", "cp1252"), (";", "cp1252")]
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row | {"answer": row["answer"].replace("\n", "\r\n")},
+        lambda row: row | {"hand_in": row["hand_in"].lstrip("0"), "answer": row["answer"][:10]},
+        lambda row: {name: row[name] for name in ("points", "entry", "hand_in")},
+    ],
+    ids=["ends of lines", "cut", "columns deleted"],
+)
+def test_spreadsheets(
+    course: Path, delimiter: str, encoding: str, change: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
+    """Points stay whatever a spreadsheet does to the file: another separator, another encoding, cut cells, other rows first."""
+    path = course / "points.csv"
+    found = collect(course / ".grade", course / "references")
+    write(found, path)
+    enter(path, {"ada": "1,5", "bob": "2"})
+    saved(path, delimiter, encoding, change)
+    again = with_points(found, read_points(path))
+    assert [a.points for a in again] == [1.5, 2.0, None]
+    write(again, path)
+    assert [a.points for a in with_points(found, read_points(path))] == [1.5, 2.0, None]
+
+
+@pytest.mark.parametrize("content", [b'entry,points\n"a1,2\n', b"exercise,points\nex1,2\n", b"\0\0\xff"])
+def test_what_cannot_be_read_stays(course: Path, content: bytes) -> None:
+    """A file of points that cannot be read is refused, and stays as it is."""
+    path = course / "points.csv"
+    path.write_bytes(content)
+    with pytest.raises(PointsError):
+        read_points(path)
+    with pytest.raises(PointsError):
+        write(collect(course / ".grade", course / "references"), path)
+    assert path.read_bytes() == content
+
+
+def test_without_the_column_that_tells(course: Path) -> None:
+    """Points in a file from before that column are those of the same answers."""
+    path = course / "points.csv"
+    found = collect(course / ".grade", course / "references")
+    write(found, path)
+    enter(path, {"ada": "1"})
+    saved(path, ",", "utf-8", lambda row: {name: value for name, value in row.items() if name != "entry"})
+    assert [a.points for a in with_points(found, read_points(path))] == [1.0, None, None]
+
+
+@pytest.mark.parametrize("left", ["*Your answer:*", "*Your answer:*\n\n", "", "…", "*your answer*: ..."])
+def test_blank(left: str) -> None:
+    """Where nothing but the prompt is left there is no answer, though the cell has lost its tag."""
+    handed_in = notebook(left)
+    del handed_in.cells[2].metadata["tags"]
+    [answer] = answers_in("ex1", "dee", handed_in, notebook(SOLUTION))
+    assert answer.blank
+    handed_in.cells[2].source += " Because."
+    assert not answers_in("ex1", "dee", handed_in, notebook(SOLUTION))[0].blank
 
 
 def test_no_formula(course: Path) -> None:

@@ -23,6 +23,7 @@ import pytest
 
 from graders.harness.course.store import Store
 from graders.harness.result import Outcome, load
+from tests.command import Ran, grade
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
@@ -39,25 +40,17 @@ ROSTER = """id,name,exempt
 
 
 def hand_ins(path: Path) -> Path:
-    """What Canvas would give: one right, one untouched and late, one broken, one empty, one whose kernel dies."""
+    """What Canvas would give: one right, one untouched and late, one broken, one empty, one whose kernel dies in the end."""
     solution = (CHECKOUT / "reference_solutions" / "ex1.ipynb").read_bytes()
     dying = nbformat.reads(solution.decode(), 4)
-    dying.cells.append(nbformat.v4.new_code_cell("import os\nos._exit(9)"))
+    dying.cells.append(nbformat.v4.new_code_cell("import os, time\ntime.sleep(2)\nos._exit(9)"))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("lovelaceada_101_1_ex1.ipynb", solution)
-        archive.writestr("evil_LATE_102_2_ex1.ipynb", (CHECKOUT / "assignments" / "ex1.ipynb").read_bytes())
+        archive.writestr("hyperlinkhttpx_LATE_102_2_ex1.ipynb", (CHECKOUT / "assignments" / "ex1.ipynb").read_bytes())
         archive.writestr("carl_103_3_ex1.ipynb", b"hello")
         archive.writestr("dora_104_4_ex1-2.ipynb", nbformat.writes(dying))
         archive.writestr("empty_107_5_ex1.ipynb", b"")
     return path
-
-
-@dataclass
-class Ran:
-    """A command that has ended."""
-
-    status: int
-    printed: str
 
 
 class Batch:
@@ -67,13 +60,16 @@ class Batch:
         self.place, self.results = place, place / "results"
         (place / "roster.csv").write_text(ROSTER)
         self.hand_ins = hand_ins(place / "submissions.zip")
-        options = ["-o", self.results, "--roster", place / "roster.csv", "--jobs", "2"]
-        self.command = [GRADE, "batch", self.hand_ins, *options]
+        self.arguments = ["batch", self.hand_ins, "-o", self.results, "--roster", place / "roster.csv", "--jobs"]
 
-    def start(self) -> subprocess.Popen[str]:
+    def run(self) -> Ran:
+        """The command in this process, and one worker."""
+        return grade(*self.arguments, 1, folder=self.place)
+
+    def start(self, jobs: int) -> subprocess.Popen[str]:
         environment = {**os.environ, "COLUMNS": "200"}
         return subprocess.Popen(
-            self.command,
+            [GRADE, *self.arguments, str(jobs)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -98,7 +94,7 @@ class Batch:
 
     def finish(self, process: subprocess.Popen[str]) -> Ran:
         printed, _ = process.communicate(timeout=PATIENCE)
-        return Ran(process.returncode, printed)
+        return Ran(process.returncode, printed, "", printed)
 
     def documents(self) -> dict[str, dict]:
         found = [json.loads(path.read_text()) for path in self.results.glob("feedback/*/feedback.json")]
@@ -130,12 +126,14 @@ def _alive(processes: list[psutil.Process]) -> list[str]:
 
 
 def _at_work(command: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The workers that have a sandbox running."""
+    """The workers that are grading: they hold the folder that a result is made in."""
     found = []
     with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(command.pid).children():
-            if "spawn_main" in " ".join(child.cmdline()) and any("bwrap" in p.name() for p in child.children()):
-                found.append(child)
+        for child in psutil.Process(command.pid).children(recursive=True):
+            with contextlib.suppress(OSError):
+                held = [os.readlink(path) for path in Path(f"/proc/{child.pid}/fd").iterdir()]
+                if any(".partial-" in path for path in held):
+                    found.append(child)
     return found
 
 
@@ -143,7 +141,7 @@ def _at_work(command: subprocess.Popen[str]) -> list[psutil.Process]:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     batch = Batch(tmp_path_factory.mktemp("batch"))
 
-    process = batch.start()
+    process = batch.start(jobs=2)
     batch.wait(process, lambda: len(_at_work(process)) == 2)
     for worker in _at_work(process)[:1]:
         worker.kill()
@@ -156,12 +154,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         time.sleep(0.1)
     survivors = _alive(started)
 
-    process = batch.start()
+    process = batch.start(jobs=1)
     batch.wait(process, lambda: bool(_at_work(process)))
     process.send_signal(signal.SIGINT)
     interrupted = batch.finish(process)
 
-    return Story(batch, robbed, survivors, interrupted, batch.finish(batch.start()))
+    return Story(batch, robbed, survivors, interrupted, batch.run())
 
 
 def test_a_kill_leaves_no_process(story: Story) -> None:
@@ -196,7 +194,11 @@ def test_every_mark_is_right(story: Story) -> None:
 def test_it_says_what_happens(story: Story) -> None:
     """It tells the layout, a line for each hand-in, and what it sets aside because a worker or a kernel died."""
     assert "a Canvas zip of submissions: 5 hand-ins of 5 students (5 for ex1)" in story.last.printed
-    for line in ("ex1 lovelaceada: 20 of 20", "ex1 evil: 0 of 20", "ex1 carl: refused: The file is not valid JSON"):
+    for line in (
+        "ex1 lovelaceada: 20 of 20",
+        "ex1 hyperlinkhttpx: 0 of 20",
+        "ex1 carl: refused: The file is not valid JSON",
+    ):
         assert line in story.last.printed, story.last.printed
     aside = "set aside, to be tried once more alone"
     assert f"{aside}: The process that graded it died" in story.robbed.printed, story.robbed.printed
@@ -221,9 +223,8 @@ def test_scores_go_into_the_instructors_own_gradebook(story: Story) -> None:
     rows = ["Student,ID,SIS Login ID,Section,Exercise 1 (7),Other (8)", "    Points Possible,,,,22,5"]
     rows += [f"Name {i},{i},,S,,1" for i in (101, 102, 103, 105, 106)]
     path.write_text("\n".join(rows) + "\n")
-    command = [GRADE, "report", story.batch.results, "--gradebook", path]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = grade("report", story.batch.results, "--gradebook", path, folder=story.batch.place)
+    assert done.status == 0, done.printed
     with (story.batch.results / "gradebooks" / "canvas.csv").open() as file:
         given = {row["ID"]: row["Exercise 1 (7)"] for row in csv.DictReader(file)}
     assert given == {"": "22", "101": "20", "102": "0", "103": "0", "105": "", "106": "EX"}
@@ -236,8 +237,8 @@ def test_an_unknown_column_is_refused(story: Story) -> None:
     """Canvas would make a new assignment of it; everything else is written all the same."""
     path = story.batch.place / "wrong.csv"
     path.write_text("Student,ID,SIS Login ID,Section,Essay (7)\n    Points Possible,,,,22\nA,101,,S,\n")
-    done = subprocess.run([GRADE, "report", story.batch.results, "--gradebook", path], capture_output=True, text=True)
-    assert done.returncode == 2
+    done = grade("report", story.batch.results, "--gradebook", path, folder=story.batch.place)
+    assert done.status == 2
     assert "Essay" in done.stderr
     assert "Traceback" not in done.stderr
     assert (story.batch.results / "gradebooks" / "gradebook.csv").is_file()
@@ -246,7 +247,7 @@ def test_an_unknown_column_is_refused(story: Story) -> None:
 def test_nothing_is_done_twice(story: Story) -> None:
     """The same command again runs no notebook."""
     before = {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")}
-    again = story.batch.finish(story.batch.start())
+    again = story.batch.run()
     assert again.status == 0
     assert again.printed.count("kept") == 3
     assert {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")} == before
@@ -255,16 +256,14 @@ def test_nothing_is_done_twice(story: Story) -> None:
 def test_rescore(story: Story) -> None:
     """What other graders gave is put right without running a notebook, and it is told whose points changed and why."""
     path = story.batch.folder("101") / "result.json"
-    was, result = path.read_text(), load(path)
-    check, *others = result.checks
-    replace(result, checks=(replace(check, outcome=Outcome.FAILED, score=0.0), *others)).save(path)
+    was = load(path)
+    check, *others = was.checks
+    replace(was, checks=(replace(check, outcome=Outcome.FAILED, score=0.0), *others)).save(path)
     before = {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")}
-    done = subprocess.run(
-        [GRADE, "rescore", story.batch.results], capture_output=True, text=True, env={**os.environ, "COLUMNS": "300"}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = grade("rescore", story.batch.results, folder=story.batch.place, COLUMNS="300")
+    assert done.status == 0, done.printed
     assert re.search(rf"ex1 lovelaceada: [\d.]+ of 20 to 20 of 20: {check.id} 0/(\d+) to \1/\1", done.stdout)
-    assert path.read_text() == was
+    assert (load(path), load(path).id) == (was, was.id)
     assert load(path).score == 20
     assert {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")} == before
 
@@ -272,7 +271,7 @@ def test_rescore(story: Story) -> None:
 def test_two_at_once(story: Story) -> None:
     """A second command on the same results waits for nothing and breaks nothing: it says that one is at work."""
     with Store(story.batch.results).locked():
-        refused = story.batch.finish(story.batch.start())
+        refused = story.batch.run()
     assert refused.status == 2
     assert "Another command is at work" in refused.printed
 
@@ -288,12 +287,12 @@ def test_full_disk(tmp_path: Path) -> None:
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no disk can be mounted here")
     try:
-        full = batch.finish(batch.start())
+        full = batch.run()
         assert full.status == 2, full.printed
         assert "The disk is full" in full.printed
         assert not any(stored.result for stored in Store(batch.results).attempts())
         subprocess.run(["mount", "-o", "remount,size=200m", str(batch.results)], check=True)
-        assert batch.finish(batch.start()).status == 0
+        assert batch.run().status == 0
         assert batch.documents()["101"]["score"] == 20
     finally:
         subprocess.run(["umount", str(batch.results)], check=True)
@@ -306,7 +305,41 @@ def test_no_sandbox_no_batch(tmp_path: Path) -> None:
     (tmp_path / "bin" / "bwrap").chmod(0o755)
     batch = Batch(tmp_path)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(batch.command, env=environment, capture_output=True, text=True)
+    done = subprocess.run([GRADE, *batch.arguments, "2"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert "sandbox" in done.stderr
     assert not list(batch.results.rglob("run.json"))
+
+
+def test_imports_that_are_missing_here(tmp_path: Path) -> None:
+    """Such hand-ins wait for one answer from the instructor, the rest is graded, and the answer is kept for the course."""
+    given, results = tmp_path / "given", tmp_path / "results"
+    solution = nbformat.read(CHECKOUT / "reference_solutions" / "ex1.ipynb", 4)
+    for student in ("ada", "bob", "carol"):
+        (given / student).mkdir(parents=True)
+        nbformat.write(solution, given / student / "ex1.ipynb")
+        solution.cells[2].source = f"import korniaa\n# {student}\n{solution.cells[2].source}"
+    command = [GRADE, "batch", given, "-o", results, "--isolation", "none", "--jobs", "1"]
+    question = "`korniaa`, in 2 hand-ins: install it for notebooks, or is it the students' own file?"
+
+    def batch(*options: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*command, *options], capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
+        )
+        return done.returncode, " ".join(done.stdout.split())
+
+    def scores() -> list[float | None]:
+        documents = [json.loads(path.read_text()) for path in sorted(results.glob("feedback/*/feedback.json"))]
+        return [document["exercises"]["ex1"]["score"] for document in documents]
+
+    status, said = batch()
+    assert status == 3
+    assert question in said
+    assert f"# ? {question}" in (results / "course.toml").read_text()
+    assert "korniaa" in (results / "report.html").read_text()
+    assert scores() == [20.0, None, None]
+    status, said = batch("--own-file", "korniaa")
+    assert status == 0
+    assert question not in said + (results / "course.toml").read_text()
+    assert 'own_files = ["korniaa"]' in (results / "course.toml").read_text()
+    assert scores() == [20.0, 0.0, 0.0]

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from graders.harness.course.batch import deposit
 from graders.harness.course.discovery import Attempt, DiscoveryError, HandIns, discover
+from graders.harness.course.rules import Rules
+from graders.harness.course.store import Store
+from graders.harness.data.archive import Archive
 from graders.harness.errors import ExplainedError
 
 CHECKOUT = Path(__file__).parents[3]
@@ -125,7 +129,7 @@ LAYOUTS = {
     ),
     "a folder for each student": (
         {
-            "hand-ins/ada lovelace/ex1.ipynb": b"{}",
+            "hand-ins/ada lovelace/ex1.ipynb.txt": b"{}",
             "hand-ins/ada lovelace/second try/ex1.ipynb": b"{}",
             "hand-ins/bob/.ipynb_checkpoints/ex1-checkpoint.ipynb": b"{}",
             "hand-ins/bob/untitled.ipynb": solution("ex4"),
@@ -197,6 +201,7 @@ def test_one_exercise(tmp_path: Path) -> None:
     problems = {a.student.id: a.problem for a in found.attempts if a.problem}
     assert problems.keys() == {"bob", "carol"}
     assert "no notebook" in problems["bob"]
+    assert "essay.pdf is a PDF" in problems["bob"]
     assert "broken" in problems["carol"]
     assert attempts(found, "eve", "ex3")[0].file == "ex3.ipynb"
 
@@ -204,9 +209,59 @@ def test_one_exercise(tmp_path: Path) -> None:
 def test_strays(tmp_path: Path) -> None:
     """A notebook that fits no exercise, and a student without any, are named and not dropped in silence."""
     files = {"ada/ex1.ipynb": b"{}", "ada/untitled.ipynb": b"{}", "bob/essay.pdf": b"%PDF", "loose.ipynb": b"{}"}
-    found = discover(laid(tmp_path, files, "folder"))
-    assert told(found) == [("ada", "", "ex1", 1)]
+    found = discover(laid(tmp_path / "one", files, "folder"))
+    assert told(found) == [("ada", "", "ex1", 1), ("bob", "", "ex1", 1)]
+    assert "essay.pdf is a PDF" in attempts(found, "bob", "ex1")[0].problem
+    assert {stray.file for stray in found.strays} == {"untitled.ipynb", "loose.ipynb"}
+    # Where hand-ins for several exercises came, nobody knows which one it is
+    found = discover(laid(tmp_path / "two", files | {"ada/ex2.ipynb": b"{}"}, "folder"))
+    assert told(found) == [("ada", "", "ex1", 1), ("ada", "", "ex2", 1)]
     assert {stray.file for stray in found.strays} == {"untitled.ipynb", "bob/essay.pdf", "loose.ipynb"}
+
+
+def test_one_notebook_with_all_exercises(tmp_path: Path) -> None:
+    """It is handed in for each that it holds, unless there is another notebook for that one, or one exercise is asked for."""
+    cells = [cell for name in ("ex1", "ex2", "ex4") for cell in json.loads(solution(name))["cells"]]
+    everything = json.dumps({**json.loads(solution("ex1")), "cells": cells}).encode()
+    files = {"ada/lora.ipynb": everything, "bob/ex1.ipynb": solution("ex1"), "bob/ex2 and more.ipynb": everything}
+    found = discover(laid(tmp_path, files, "folder"))
+    assert told(found) == [(who, "", name, 1) for who in ("ada", "bob") for name in ("ex1", "ex2", "ex4")]
+    assert attempts(found, "bob", "ex1")[0].file == "ex1.ipynb"
+    assert told(discover(laid(tmp_path, files, "folder"), "ex2")) == [("ada", "", "ex2", 1), ("bob", "", "ex2", 1)]
+
+
+def test_files_that_were_handed_in_with_a_notebook(tmp_path: Path) -> None:
+    """They are kept with it by their paths from its folder, and with others it is another attempt."""
+    notebook = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}).encode()
+    files = {
+        "ada/ex1/ex1.ipynb": notebook,
+        "ada/ex1/lora_utils.py": b"x = 1",
+        "ada/ex1/data/captions.csv": b"a",
+        "ada/ex1/ex2.ipynb": notebook,
+        "ada/diary.txt": b"mine",
+        "bob/all.zip": packed({"work/ex1.ipynb": notebook, "work/lora_utils.py": b"x = 2", "work/../../evil.py": b""}),
+        "carol/ex1.ipynb": notebook,
+    }
+
+    def given(place: str) -> list[tuple[str, int, list[str]]]:
+        found = discover(laid(tmp_path / place, files, "folder"))
+        todo = deposit(found, Rules(("ex1",)), Store(tmp_path / "results"))
+        kept = [
+            (stored.student.id, stored.number, stored.folder / "beside.zip")
+            for stored in todo
+            if stored.exercise == "ex1"
+        ]
+        return sorted((who, number, Archive(path).files if path.exists() else []) for who, number, path in kept)
+
+    ada, bob, carol = (
+        ("ada", 1, ["data/captions.csv", "lora_utils.py"]),
+        ("bob", 1, ["lora_utils.py"]),
+        ("carol", 1, []),
+    )
+    assert given("a") == [ada, bob, carol]
+    assert given("b") == [ada, bob, carol]
+    files["ada/ex1/lora_utils.py"] = b"x = 3"
+    assert given("c") == [("ada", 2, ada[2]), bob, carol]
 
 
 def test_only_files_are_read(tmp_path: Path) -> None:
@@ -236,13 +291,3 @@ def test_refused(tmp_path: Path, what: str) -> None:
     assert refused.value.fix
     if what in ("an empty folder", "no notebooks"):
         assert isinstance(refused.value, DiscoveryError)
-
-
-def test_names_that_no_system_says_are_text(tmp_path: Path) -> None:
-    """The names in an archive are UTF-8 even where it does not say so, and never become paths."""
-    files = {"ä ../../x_101_1_ex1.ipynb": b"{}", "..\\..\\etc_102_2_ex1.ipynb": b"{}"}
-    content = packed(files).replace(b"", b"")
-    (tmp_path / "given.zip").write_bytes(content)
-    found = discover(tmp_path / "given.zip")
-    assert {a.exercise for a in found.attempts} == {"ex1"}
-    assert json.dumps([a.student.id for a in found.attempts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -103,6 +104,16 @@ def test_late_without_a_time_is_told_and_costs_nothing(results: Results) -> None
     assert (grade.late, grade.score) == (True, 30)
 
 
+def test_late_by_nobody_knows_how_much(results: Results) -> None:
+    """Where the course system says that it was late but not when it came, no points are taken, and a person is told."""
+    results.hand_in(ADA, score=30, late=True)
+    results.hand_in(BOB, score=30)
+    grades = results.grades(due={"ex3": DUE}, late_penalty=10)
+    assert (grades["101"].late, grades["101"].penalty) == (True, 0)
+    assert "nobody knows by how much" in grades["101"].note
+    assert not grades["102"].note
+
+
 def test_the_best_attempt_is_the_best_with_what_lateness_costs(results: Results) -> None:
     """A late attempt with more points may be worth less."""
     results.hand_in(ADA, score=30, days_late=-1)
@@ -179,6 +190,19 @@ def test_an_attempt_is_kept_once(results: Results) -> None:
     second = results.store.deposit(attempt, b"two")
     assert (first.number, second.number) == (1, 2)
     assert first.notebook.read_bytes() == b"one"
+
+
+def test_handed_in_again(results: Results) -> None:
+    """A, then B, then A again is A; the same download once more changes nothing, and neither does one with all attempts."""
+    attempt, store = Attempt(ADA, "ex3", "ex3.ipynb", "path"), results.store
+    for content, number in [(b"A", 1), (b"B", 2), (b"B", 2), (b"A", 3), (b"A", 3)]:
+        assert store.deposit(attempt, content).number == number
+    known = None
+    for content, number in [(b"A", 1), (b"B", 2), (b"A", 3), (b"C", 4)]:
+        known = store.deposit(attempt, content, after=known, alone=False)
+        assert known.number == number
+    timed = [replace(attempt, exercise="ex1", submitted=DUE + timedelta(days=day)) for day in (1, 2, 1, 2)]
+    assert [store.deposit(one, b"A").number for one in timed] == [1, 2, 1, 2]
 
 
 NAMES = (

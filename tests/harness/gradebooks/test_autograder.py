@@ -88,7 +88,10 @@ def test_setup_installs_the_graders_with_what_python_there_is(root: Path, tmp_pa
     path = {"PATH": f"{stubs}:{os.environ['PATH']}"}
     assert run(root, "source/setup.sh", **path).returncode == 0
     installed = (tmp_path / "installed").read_text()
-    assert f"--constraint {root}/source/constraints.txt {root}/source/lora_graders-0.1.0-py3-none-any.whl" in installed
+    assert (
+        f"--constraint {root}/source/constraints.txt {root}/source/lora_graders-0.1.0-py3-none-any.whl[notebooks]"
+        in installed
+    )
     assert "download.pytorch.org/whl/cpu" in installed
     shutil.rmtree(root / "venv")
     (stubs / "apt-get").write_text('#!/bin/sh\ncase "$*" in *python3*) exit 100;; esac\n')

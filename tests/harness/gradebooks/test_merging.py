@@ -55,7 +55,18 @@ def test_nameless_people_are_not_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("text", "points"),
-    [("10", 10.0), (" 10.50 ", 10.5), ("10,5", 10.5), ("", None), ("0", None), ("(read only)", None), ("-3", None)],
+    [
+        ("10", 10.0),
+        (" 10.50 ", 10.5),
+        ("10,5", 10.5),
+        ("1,000.00", 1000.0),
+        ("1.000,5", 1000.5),
+        ("1,500", 1.5),
+        ("", None),
+        ("0", None),
+        ("(read only)", None),
+        ("-3", None),
+    ],
 )
 def test_points_with_a_point_or_a_comma(text: str, points: float | None) -> None:
     """Points are read as course systems write them in any language, and nothing else is."""

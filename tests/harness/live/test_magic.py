@@ -3,26 +3,27 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
+import torch
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
+from safetensors.torch import load_file, save_file
 
 from graders.lora import catalog
 from tests.patience import PATIENCE
 
 CHECKOUT = Path(__file__).parents[3]
 LOAD = "%load_ext graders"
+WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def cells_of(exercise: str, count: int | None = None) -> list[str]:
@@ -40,18 +41,35 @@ def shown(*sources: str, folder: Path = CHECKOUT / "reference_solutions") -> Not
     return output.data
 
 
-def test_all_of_it_is_right() -> None:
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Callable[..., NotebookNode]]:
+    """As `shown`, in a kernel that several tests have one after the other, each without the variables of the others."""
+    notebook = new_notebook()
+    client = NotebookClient(notebook, timeout=PATIENCE)
+
+    def ask(*sources: str, folder: Path = CHECKOUT / "reference_solutions") -> NotebookNode:
+        for source in ("%reset -f", f"import os\nos.chdir({str(folder)!r})", *sources):
+            notebook.cells.append(new_code_cell(source))
+            client.execute_cell(notebook.cells[-1], len(notebook.cells) - 1)
+        (output,) = [output for output in notebook.cells[-1].outputs if output.output_type != "stream"]
+        return output.data
+
+    with client.setup_kernel():
+        yield ask
+
+
+def test_all_of_it_is_right(asked: Callable[..., NotebookNode]) -> None:
     """A whole solution has every point that can be had without another run, and hears what is checked besides."""
-    data = shown(LOAD, *cells_of("ex1"), "%grade ex1")
+    data = asked(LOAD, *cells_of("ex1"), "%grade ex1")
     assert "17 of 17 points so far" in data["text/plain"]
     assert "17 of 17 points so far" in data["text/html"]
     assert "for another U-Net" in data["text/html"].replace("\n", " ")
     assert max(map(len, data["text/plain"].splitlines())) <= 80
 
 
-def test_half_of_it_is_there() -> None:
+def test_half_of_it_is_there(asked: Callable[..., NotebookNode]) -> None:
     """What is there is graded, what is not is said to be not there yet, and the next thing is shown in full."""
-    data = shown(LOAD, *cells_of("ex2", 4), "%grade ex2")
+    data = asked(LOAD, *cells_of("ex2", 4), "%grade ex2")
     text = data["text/plain"]
     assert "Not there yet: noise, z_t, noise_pred, loss, unet, optimizer" in text
     assert "✓ `z_0` is what the VAE makes of the picture" in text
@@ -61,26 +79,30 @@ def test_half_of_it_is_there() -> None:
     assert "– <code>loss</code> not there yet" in html
 
 
-def test_only_one_check() -> None:
+def test_only_one_check(asked: Callable[..., NotebookNode]) -> None:
     """Some of the checks can be asked for, and what they need is not reported."""
-    text = shown(LOAD, *cells_of("ex1"), "%grade ex1 --only rank_ratio")["text/plain"]
+    text = asked(LOAD, *cells_of("ex1"), "%grade ex1 --only rank_ratio")["text/plain"]
     assert "Four times the rank" in text
     assert "is complete, and nothing else is on it" not in text
 
 
-def test_no_such_check() -> None:
+def test_no_such_check(asked: Callable[..., NotebookNode]) -> None:
     """A check that there is none of is named, with those that there are."""
-    text = shown(LOAD, cells_of("ex1", 1)[0], "%grade ex1 --only nothing")["text/plain"]
+    text = asked(LOAD, cells_of("ex1", 1)[0], "%grade ex1 --only nothing")["text/plain"]
     assert text.startswith("Cannot go on: There is no check 'nothing' in ex1.")
     assert "rank_ratio" in text
 
 
-def test_files_in_output_dir_are_graded(tmp_path: Path) -> None:
+def test_files_in_output_dir_are_graded(asked: Callable[..., NotebookNode], tmp_path: Path) -> None:
     """Adapters that were saved are read where OUTPUT_DIR is, relative to the notebook."""
     for rank in (4, 16):
-        shutil.copytree(catalog.ROOT / "adapters" / "known" / f"style-rank{rank}-1", tmp_path / "here" / f"rank{rank}")
+        folder = tmp_path / "here" / f"rank{rank}"
+        folder.mkdir(parents=True)
+        known = load_file(catalog.ROOT / "adapters" / "known" / f"style-rank{rank}-1" / WEIGHTS)
+        own = {name: torch.randn(matrix.shape) for name, matrix in known.items()}  # the course's own would be a copy
+        save_file(own, folder / WEIGHTS)
     parameters = cells_of("ex3", 1)[0].replace("../fixtures", str(catalog.ROOT))
-    data = shown(LOAD, parameters, "OUTPUT_DIR = 'here'", "%grade ex3 --only rank_as_asked", folder=tmp_path)
+    data = asked(LOAD, parameters, "OUTPUT_DIR = 'here'", "%grade ex3 --only rank_as_asked", folder=tmp_path)
     assert "2 of 2 points so far" in data["text/plain"]
 
 
@@ -104,9 +126,9 @@ def test_what_is_patched_in_the_kernel_changes_nothing(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_without_its_parameters(cell: str, said: tuple[str, str]) -> None:
+def test_without_its_parameters(asked: Callable[..., NotebookNode], cell: str, said: tuple[str, str]) -> None:
     """What has to be there first is said, with what to do."""
-    data = shown(LOAD, cell, "%grade ex1")
+    data = asked(LOAD, cell, "%grade ex1")
     for kind in ("text/plain", "text/html"):
         assert all(
             part in re.sub(r"</?code>", "`", data[kind]) or part.replace("'", "&#39;") in data[kind] for part in said
@@ -135,8 +157,11 @@ def test_interrupted_and_asked_again(kernel: KernelManager) -> None:
     client.wait_for_ready(timeout=PATIENCE)
     setup = "\n".join(cells_of("ex2", 4)).replace("../fixtures", str(catalog.ROOT))
     assert client.execute_interactive(f"{LOAD}\n{setup}", timeout=PATIENCE, output_hook=lambda _: None)
+    (process,) = processes_of(kernel)
+    process.suspend()  # so that checking does not end before the interrupt
     interrupted = client.execute("%grade ex2")
-    time.sleep(1.0)
+    while "looking at your variables" not in str(client.get_iopub_msg(timeout=PATIENCE)["content"]):
+        pass
     kernel.interrupt_kernel()
     while (reply := client.get_shell_msg(timeout=PATIENCE))["parent_header"]["msg_id"] != interrupted:
         pass
@@ -149,7 +174,10 @@ def test_interrupted_and_asked_again(kernel: KernelManager) -> None:
     reply = client.execute_interactive("%grade ex2", timeout=PATIENCE, output_hook=hear)
     assert reply["content"]["status"] == "ok"
     assert any("Not there yet: noise" in content for content in told)
+    assert not process.is_running()
     (process,) = processes_of(kernel)
+    assert client.execute_interactive("%grade ex2", timeout=PATIENCE, output_hook=hear)["content"]["status"] == "ok"
+    assert processes_of(kernel) == [process]  # which has imported everything, and waits to be asked again
     client.stop_channels()
     kernel.shutdown_kernel(now=True)
     process.wait(timeout=PATIENCE)

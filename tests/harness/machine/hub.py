@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -87,7 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
             return self._send(206, content[first:], headers, body)
         if body and file.name in self.broken:
-            return self.connection.close()
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
         self._send(200, content, headers, body)
 
     def _send(self, status: int, content: bytes, headers: Mapping[str, str], body: bool) -> None:

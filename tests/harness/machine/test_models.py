@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from graders.harness.machine import models
-from graders.harness.run.sandbox import Limits
+from graders.harness.run.limits import Limits
 from graders.harness.run.unconfined import NoIsolation
 from graders.lora import catalog
 from tests.patience import PATIENCE

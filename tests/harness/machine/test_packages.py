@@ -7,9 +7,11 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from graders.harness.errors import MachineError
 from graders.harness.machine import packages
+from graders.harness.run.interpreter import Interpreter
 
 
 def pretend(folder: Path, name: str, version: str, module: str | None = None, needs: str = "") -> str:
@@ -138,3 +140,18 @@ def test_macos():
     """Nothing that one's own notebooks need asks for what only Linux has."""
     program = "import socket; del socket.AF_NETLINK; import graders.harness.grade, graders.harness.machine.examination"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_notebooks_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What course notebooks import is listed with its versions; what of it is missing is no obstacle, and named with its fix."""
+    wanted = [Requirement("matplotlib>=3"), Requirement("Korniaa"), Requirement("numpy")]
+    monkeypatch.setattr(packages, "_requirements", lambda name, extra="": wanted if extra == "notebooks" else [])
+    theirs = Interpreter(
+        Path("/opt/py"), (3, 12, 1), (Path("/opt"),), (), (("matplotlib", "3.11.2"), ("NumPy", "2.4")), False
+    )
+    found, missing = packages.for_notebooks(theirs)
+    assert found.words == "notebooks find matplotlib 3.11.2, numpy 2.4 (Python 3.12.1 in /opt)"
+    assert "korniaa" in missing.words
+    assert not missing.fatal
+    assert missing.fix == "Run: /opt/py -m pip install korniaa"
+    assert "numpy" in next(packages.for_notebooks()).words

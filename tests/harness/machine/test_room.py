@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from graders.harness.machine import room
-from graders.harness.run import memory
+from graders.harness.run import memory_watch
 from graders.lesson import EXERCISES
 
 
@@ -52,8 +52,8 @@ def test_container(monkeypatch, tmp_path):
     for name, text in {"memory.max": "1000", "memory.current": "900"}.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "memory.stat").write_text("anon 300\nactive_file 200\ninactive_file 400\n")
-    monkeypatch.setattr(memory, "Path", lambda place: tmp_path)
-    assert memory.free_memory() == 700
+    monkeypatch.setattr(memory_watch, "Path", lambda place: tmp_path)
+    assert memory_watch.free_memory() == 700
 
 
 def in_a_small_folder(*command: str, size: int, place: str) -> list[str]:

@@ -180,3 +180,7 @@ HOSTILE_RUNS = {
     "variation selectors": "\u2764\ufe0f" * 500,
 }
 """Texts that take more room than they look like, or that a browser does not break."""
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -12,9 +12,18 @@ from tests.harness.conftest import write_notebook
 Runner = Callable[..., Evidence]
 
 
-@pytest.fixture(scope="module", params=["none", "bubblewrap"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "none",
+        "bubblewrap",
+        *(pytest.param(f"{way}, cold", marks=pytest.mark.campaign) for way in ("none", "bubblewrap")),
+    ],
+)
 def isolation(request: pytest.FixtureRequest) -> Isolation:
-    return NoIsolation() if request.param == "none" else request.getfixturevalue("bubblewrap")
+    way, _, cold = request.param.partition(", ")
+    sandbox = NoIsolation() if way == "none" else request.getfixturevalue("bubblewrap")
+    return type(sandbox)(warm=False) if cold else sandbox
 
 
 @pytest.fixture(scope="module")

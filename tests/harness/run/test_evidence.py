@@ -10,8 +10,9 @@ from PIL import Image
 
 from graders.harness.data import values
 from graders.harness.ending import read_report
-from graders.harness.run import evidence as limits
-from graders.harness.run.evidence import Evidence, Missing, Unreadable
+from graders.harness.run import records as limits
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.records import Missing, Unreadable
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import os
 
 import nbformat
 import pytest
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from graders.harness.run import notebook as notebooks
@@ -108,6 +109,13 @@ def test_outputs_do_not_matter():
     assert notebook.cells[0].outputs == []
 
 
+def test_widgets_do_not_count():
+    """The state of widgets, which nobody reads, is dropped before anything is counted."""
+    state = {f"{number}": {"state": dict.fromkeys(map(str, range(100)), 1)} for number in range(2000)}
+    content = {**document(), "metadata": {"widgets": {"application/vnd.jupyter.widget-state+json": state}}}
+    assert "widgets" not in notebooks.parse(json.dumps(content).encode()).metadata
+
+
 def test_inject():
     """Parameters are assigned one a line right after the notebook's own, as the literals that they are."""
     values = {
@@ -135,11 +143,66 @@ def test_inject_again():
     assert [cell.source.splitlines()[-1] for cell in notebook.cells] == ["RANK = 4", "RANK = 16"]
 
 
+def values_seen(notebook: NotebookNode, name: str) -> list:
+    """Run the notebook; what a variable held at each cell that is no cell of parameters."""
+    namespace: dict = {}
+    seen = []
+    for cell in notebook.cells:
+        if notebooks.is_code(cell):
+            exec(cell.source, namespace)
+            if not cell.metadata.get("tags"):
+                seen.append(namespace[name])
+    return seen
+
+
+def tagged(source: str) -> NotebookNode:
+    return new_code_cell(source, metadata={"tags": ["parameters"]})
+
+
+def test_inject_after_each():
+    """Parameters come after each cell of them, and what the cells in a row derive from them is computed anew there."""
+    halves = [tagged("HALF = STEPS // RANK\nSTEPS = 10"), new_markdown_cell("more"), tagged("QUARTER = HALF // 2")]
+    notebook = notebooks.inject(with_parameters(*halves, new_code_cell("x = HALF + QUARTER")), {"STEPS": 40})
+    assert [notebooks.has_tag(cell, "injected-parameters") for cell in notebook.cells] == [
+        *(False, True, False, True, False, False, True, False)
+    ]
+    assert values_seen(notebook, "x") == [15]
+
+
+def test_inject_between_exercises():
+    """What an exercise has made of its parameters is not undone where the parameters of the next one are assigned."""
+    filled = [new_code_cell("plan.append(2)"), tagged("RANK = 5\nMODEL = 'mine'"), new_code_cell("x = MODEL")]
+    notebook = notebooks.inject(
+        new_notebook(cells=[tagged("RANK = 4\nplan = [RANK]"), *filled]), {"RANK": 8, "MODEL": "given"}
+    )
+    assert values_seen(notebook, "plan") == [[8, 2], [8, 2]]
+    assert values_seen(notebook, "MODEL") == ["given", "given"]
+
+
 def test_inject_without_parameters():
     """Without a cell tagged `parameters` the fix names the tag."""
     with pytest.raises(NotebookError) as error:
         notebooks.inject(new_notebook(cells=[new_code_cell("x = 1")]), {})
     assert "`parameters`" in error.value.fix
+
+
+def test_inject_where_the_tag_was_lost():
+    """Where no cell is tagged, as in what Colab saved, the cell that assigns the parameters is found, also in two halves."""
+    cells = [
+        new_code_cell("!pip install peft"),
+        new_code_cell("# @title Parameters\nMODEL = 'a'\nSEED = 1  # @param"),
+        new_markdown_cell("and"),
+        new_code_cell("DEVICE = 'auto'\nOUTPUT_DIR = 'output'"),
+        new_code_cell("SEED, MODEL_2 = SEED + 1, MODEL\nMODEL = load(MODEL)\nSEED = SEED + 1"),
+    ]
+    given = {"MODEL": "b", "SEED": 2, "DEVICE": "cpu", "OUTPUT_DIR": "o"}
+    notebook = notebooks.inject(new_notebook(cells=cells), given)
+    assert [notebooks.has_tag(cell, "injected-parameters") for cell in notebook.cells] == [
+        *(False, False, True, False, False, True, False)
+    ]
+    for wrong in ("SEED = 1", "def f():\n    MODEL = 1\n    SEED = 2", "MODEL = ("):
+        with pytest.raises(NotebookError):
+            notebooks.inject(new_notebook(cells=[new_code_cell(wrong)]), given)
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), [b"bytes"], type("Text", (str,), {})("x")])

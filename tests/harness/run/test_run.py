@@ -1,3 +1,5 @@
+"""What a run leaves."""
+
 import json
 import math
 import os
@@ -5,14 +7,14 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import psutil
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
-from graders.harness.run.evidence import Evidence, Missing, Unreadable
+from graders.harness.errors import TroubleError
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.records import Missing, Unreadable
 from graders.harness.run.run import LaunchError, Progress, run
-from graders.harness.run.sandbox import Limits
 from graders.harness.run.unconfined import NoIsolation
 from graders.lora import catalog
 
@@ -206,6 +208,10 @@ images += [paint(0, 1.0), paint(1, 1.0)]
         "from diffusers import StableDiffusionPipeline" + generate, hand_in={"images": "pictures"},
         parameters={"MODEL": str(catalog.TINY_SD)}, readable=[catalog.TINY_SD],
     )  # fmt: skip
+    settings = list(map(evidence.settings_of, evidence.pictures("images")))
+    assert [its.get("guidance_scale") for its in settings] == [1.0, 5.0, 1.0, None, None, None]
+    assert (settings[0]["scheduler"], settings[0]["precision"]) == ("DPMSolverMultistepScheduler", "float32")
+    assert evidence.merges == 0
     first, stronger, other, red, *black = map(evidence.noise_of, evidence.pictures("images"))
     np.testing.assert_array_equal(first, stronger)
     assert abs(np.corrcoef(first, other)[0, 1]) < 0.5
@@ -217,6 +223,29 @@ def test_lora_configs(whole):
     config, gone, *_ = whole.lora_configs
     assert (config["r"], config["lora_alpha"], set(config["target_modules"])) == (4, 8, {"to_q", "to_k"})
     assert (gone["r"], gone["lora_alpha"]) == (16, 32)
+
+
+def test_lora_adapters(run_cells):
+    """Of the adapters that PEFT adds it is on record which were trained, and at which strength, also when they are gone."""
+    train = """
+import torch
+from peft import LoraConfig, get_peft_model
+def adapted(device="cpu", **options):
+    with torch.device(device):
+        model = torch.nn.Sequential(torch.nn.Linear(5, 7))
+    return get_peft_model(model, LoraConfig(target_modules=["0"], **options))
+adapted("meta", r=2, lora_alpha=2)
+adapted(r=2, lora_alpha=6)
+model = adapted(r=4, lora_alpha=4, use_rslora=True)
+model(torch.ones(1, 5)).sum().backward()
+del model
+"""
+    counted, trained = run_cells(train, hand_in={}).lora_adapters
+    assert (counted.trained, trained.trained) == (False, True)
+    assert (counted.layers["0"].rank, counted.layers["0"].scale) == (2, 3.0)
+    assert (trained.layers["0"].rank, trained.layers["0"].scale) == (4, 2.0)
+    assert any(trained.layers["0"].down)
+    assert not any(trained.layers["0"].up)
 
 
 def test_backward_passes(run_cells):
@@ -259,98 +288,6 @@ def test_progress(whole, told):
     assert {progress.cell for progress in told} == {None, 1, 2, 3, 4, 5}
     assert {progress.of for progress in told} == {5}
     assert any(progress.cell == 2 and progress.text for progress in told)
-
-
-def test_cell_error(run_cells):
-    """A cell that raises ends the run, is named with its line, and takes nothing from what was reached before."""
-    evidence = run_cells("x = 1", "x = 2\ny = x / 0", "x = 3", hand_in={"x": "value", "y": "value"})
-    assert (evidence.run.ended, evidence.run.cell) == ("cell_error", 3)
-    assert evidence.run.error.ename == "ZeroDivisionError"
-    assert evidence.run.error.line == "y = x / 0"
-    assert evidence.value("x") == 2
-    with pytest.raises(Missing):
-        evidence.value("y")
-
-
-def test_dead_kernel(run_cells):
-    """What was assigned in the cells before a kernel's death is evidence, and what it left running is ended."""
-    evidence = run_cells(
-        "import subprocess\nsubprocess.Popen(['/bin/sleep', '600.125'], start_new_session=True, env={})",
-        "early = 1",
-        "early = 2\nimport os\nos._exit(0)",
-        hand_in={"early": "value"},
-    )
-    assert (evidence.run.ended, evidence.run.cell) == ("kernel_died", 4)
-    assert evidence.value("early") == 1
-    assert evidence.run.error.evalue == "exit status 0"
-    assert not [command for command in commands() if "600.125" in command]
-
-
-def test_quit(run_cells):
-    """quit() raises nothing, yet it ends the run at its cell."""
-    evidence = run_cells("x = 1\nquit()", "x = 2", hand_in={"x": "value"})
-    assert (evidence.run.ended, evidence.run.cell) == ("kernel_died", 2)
-    assert evidence.value("x") == 1
-
-
-def test_endless_loop(run_cells):
-    """An endless loop ends with the time limit, and what it had reached is collected."""
-    evidence = run_cells("x = []", "while True:\n    x.append(1); x = x[:1]", hand_in={"x": "value"}, time_limit=2.0)
-    assert (evidence.run.ended, evidence.run.cell) == ("timeout", 3)
-    assert evidence.value("x")[0] == 1
-
-
-def test_deaf_loop(run_cells):
-    """A loop that ignores its interruption is killed, and the evidence of earlier cells is kept."""
-    deaf = "while True:\n    try:\n        while True: pass\n    except KeyboardInterrupt:\n        pass"
-    evidence = run_cells("x = 1", deaf, hand_in={"x": "value"}, cell_limit=1.0, grace=3.0)
-    assert (evidence.run.ended, evidence.run.cell) == ("timeout", 3)
-    assert evidence.value("x") == 1
-
-
-def test_out_of_memory(run_cells):
-    """A kernel that holds more than the memory limit is ended for that reason."""
-    evidence = run_cells(
-        "import time\nx = 1",
-        "y = b'x' * 400_000_000\ntime.sleep(30)",
-        hand_in={"x": "value"},
-        limits=Limits(memory=300 << 20),
-    )
-    assert (evidence.run.ended, evidence.run.cell) == ("out_of_memory", 3)
-    assert evidence.value("x") == 1
-
-
-def test_memory_error(run_cells):
-    """A cell that is refused memory has run out of it."""
-    evidence = run_cells("x = 1\nraise RuntimeError('CUDA out of memory. Tried to allocate')", hand_in={"x": "value"})
-    assert (evidence.run.ended, evidence.run.cell, evidence.value("x")) == ("out_of_memory", 2, 1)
-
-
-def test_killed_half(run_cells):
-    """When the untrusted half itself is killed, the run died at the last cell that was announced."""
-    evidence = run_cells("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nx = 1", hand_in={"x": "value"})
-    assert (evidence.run.ended, evidence.run.cell) == ("kernel_died", 2)
-
-
-def commands() -> list[str]:
-    """The command lines of all processes."""
-    return [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
-
-
-def test_interrupted(run_cells):
-    """An interruption by the instructor passes through, and leaves no process behind."""
-    seen = []
-
-    def stop(progress: Progress) -> None:
-        if progress.text == "started":
-            seen.extend(command for command in commands() if "600.25" in command)
-            raise KeyboardInterrupt
-
-    cell = "import subprocess, time\nsubprocess.Popen(['/bin/sleep', '600.25'])\nprint('started')\ntime.sleep(600)"
-    with pytest.raises(KeyboardInterrupt):
-        run_cells(cell, hand_in={}, on_progress=stop)
-    assert seen
-    assert not [command for command in commands() if "600.25" in command]
 
 
 def test_output_is_capped(run_cells):
@@ -400,6 +337,70 @@ def test_no_kernel(run_cells):
     with pytest.raises(LaunchError, match="no module named ipykernel") as error:
         run_cells("x = 1", hand_in={}, isolation=Broken())
     assert error.value.fix
+
+
+STRANGE = (
+    'display({"text/plain": None}, raw=True)\ndisplay({"text/plain": [1]}, raw=True)\ndisplay({"text/html": 3}, raw=True)',
+    "kernel = get_ipython().kernel\nsent = [('display_data', {'data': 1}), ('stream', {'name': 1}), ('error', {})]\n"
+    "sent.append(('update_display_data', {'transient': {'display_id': []}}))\nfor kind, content in sent:\n"
+    "    kernel.session.send(kernel.iopub_socket, kind, content, parent=kernel.get_parent('shell'))\n"
+    "kernel.iopub_socket.send_multipart([b'<IDS|MSG>', b'no signature', b'{', b'', b'', b''])\n1 + 1",
+    "x = [Out[3], _, _i, In[2]]",
+    'import os, subprocess\nos.chdir("/")\nwith open(OUTPUT_DIR + "/a.txt", "w") as file:\n    file.write("there")',
+    "import sys\ny = [subprocess.run(['python', '-c', 'import sys; print(sys.prefix)'], capture_output=True, text=True).stdout,"
+    " sys.prefix]",
+    "sys.exit(0)",
+)
+
+
+def test_strange_but_right(run_cells):
+    """Messages that no notebook can hold, another working folder and `sys.exit(0)` at the end do no harm.
+
+    In and Out are numbered as for the student, and programs in cells are those of this Python.
+    """
+    evidence = run_cells(*STRANGE, hand_in={"x": "value", "y": "value"})
+    assert (evidence.run.ended, evidence.run.error) == ("completed", None)
+    assert evidence.value("x") == [2, 2, STRANGE[1], STRANGE[0]]
+    assert evidence.path("a.txt").read_text() == "there"
+    found, own = evidence.value("y")
+    assert found.strip() == own
+
+
+def test_folders_of_colab_and_kaggle(run_cells, bubblewrap):
+    """What is written to the folders that Colab and Kaggle work in lies in the working folder, in every sandbox."""
+    cell = "import os\nos.chdir('/content')\nopen('output/a.txt', 'w').close()\nopen('/kaggle/working/b', 'w').close()"
+    for sandbox in bubblewrap.ways:
+        evidence = run_cells(cell, hand_in={}, isolation=sandbox)
+        assert evidence.path("a.txt").is_file()
+        assert (evidence.folder / "work" / "b").is_file()
+
+
+@pytest.mark.parametrize("status", [70, 1])
+def test_trouble(run_cells, status):
+    """When what runs a notebook fails itself, nobody is blamed; any other end of it is the notebook's."""
+
+    class Failing(NoIsolation):
+        def start(self, argv, *others, fresh=False):
+            ready = 'print(\'{"cell": 2, "of": 2, "text": ""}\')'
+            script = f"{ready}; print('ValueError: a bug'); raise SystemExit({status})"
+            return super().start([argv[0], "-c", script], *others, fresh=fresh)
+
+    if status == 1:
+        assert run_cells("x = 1", hand_in={}, isolation=Failing()).run.ended == "kernel_died"
+        return
+    with pytest.raises(TroubleError, match="a bug"):
+        run_cells("x = 1", hand_in={}, isolation=Failing())
+
+
+def test_set_again(run_cells):
+    """A parameter that the notebook sets again is known, with its value and place; one used for something else is not."""
+    evidence = run_cells(
+        "STEPS = 5\nMODEL = str(MODEL)\nIMAGE = [1]\nDEVICE = 'mine'",
+        hand_in={},
+        parameters={"STEPS": 3, "MODEL": "a", "IMAGE": "b", "DEVICE": "cpu", "GRID": [(0, 1.5)]},
+    )
+    assert {name: again.value for name, again in evidence.set_again.items()} == {"STEPS": 5}
+    assert evidence.set_again["STEPS"].place == "code cell 2"
 
 
 def test_clean_environment(run_cells, monkeypatch):

@@ -1,5 +1,7 @@
 """A small U-Net with adapters of every kind, and the files that libraries write of them."""
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,26 @@ def make_unet(cross_attention_dim: int = 16) -> UNet2DConditionModel:
         attention_head_dim=4,
         norm_num_groups=8,
     ).eval()
+
+
+@functools.cache
+def _tiny_unet() -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=4,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",),
+        cross_attention_dim=6,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+
+
+def tiny_unet() -> UNet2DConditionModel:
+    """A copy of an even smaller one."""
+    return copy.deepcopy(_tiny_unet())
 
 
 def randomise(unet: torch.nn.Module, seed: int = 1) -> None:

@@ -14,7 +14,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from graders.lora.measures import adapter_files
+from graders.lora.measures import adapter_places, recorded_config
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.layers import Kind, cross_attention_projections
 from tests.lora.measures.small_unet import (
@@ -102,7 +102,7 @@ def test_save_lora_adapter(tmp_path: Path) -> None:
     """A file of unet.save_lora_adapter, whose names have no prefix, generates as load_lora_adapter loads it."""
     trained(lora_alpha=8).save_lora_adapter(tmp_path)
     unet = make_unet()
-    unet.load_lora_adapter(str(tmp_path), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE)
+    unet.load_lora_adapter(str(tmp_path), prefix=None, weight_name=adapter_places.DIFFUSERS_FILE)
     adapter = assert_same_as(output(unet), tmp_path)
     assert adapter.format == "diffusers"
     assert adapter.alpha_recorded
@@ -116,7 +116,7 @@ def test_names_of_old_diffusers(tmp_path: Path) -> None:
         for key, tensor in lora_state().items()
     }  # fmt: skip
     assert f"unet.{BLOCK}.attn2.processor.to_out_lora.down.weight" in state
-    save_file(state, tmp_path / adapter_files.DIFFUSERS_FILE)
+    save_file(state, tmp_path / adapter_places.DIFFUSERS_FILE)
     adapter = assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
     assert list(adapter.layers) == cross_attention_projections(make_unet())
 
@@ -131,7 +131,7 @@ def test_peft_folder(tmp_path: Path) -> None:
     adapter = assert_same_as(expected, tmp_path)
     assert adapter.format == "peft"
     assert adapter.layers[f"{BLOCK}.attn1.to_q"].alpha == 2
-    assert_same_as(expected, tmp_path / adapter_files.PEFT_FILE)
+    assert_same_as(expected, tmp_path / adapter_places.PEFT_FILE)
 
 
 @pytest.mark.parametrize("alpha", [None, 2, 8.0], ids=["no alpha", "integer alpha", "alpha"])
@@ -147,7 +147,7 @@ def test_kohya_names(tmp_path: Path, alpha: float | None) -> None:
 @pytest.mark.parametrize("targets", [CROSS_ATTENTION, EVERY_KIND], ids=["cross-attention", "every kind"])
 def test_kohya_generates_as_diffusers_loads_it(tmp_path: Path, targets: Any) -> None:
     """A kohya file generates as load_lora_weights loads it, convolutions included."""
-    save_file(kohya(lora_state(target_modules=targets), 8.0), tmp_path / adapter_files.DIFFUSERS_FILE)
+    save_file(kohya(lora_state(target_modules=targets), 8.0), tmp_path / adapter_places.DIFFUSERS_FILE)
     assert_same_as(loaded_by_pipeline(tmp_path), tmp_path)
 
 
@@ -155,7 +155,7 @@ def test_kohya_generates_as_diffusers_loads_it(tmp_path: Path, targets: Any) -> 
 def test_other_float_types_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
     """A tensor of any usual float type is read, as float32 on the CPU."""
     state = {key: tensor.to(dtype) for key, tensor in prefixed(lora_state()).items()}
-    save_file(state, tmp_path / adapter_files.DIFFUSERS_FILE)
+    save_file(state, tmp_path / adapter_places.DIFFUSERS_FILE)
     layer = read_adapter(tmp_path, make_unet()).layers[TO_Q]
     assert layer.down.dtype == layer.up.dtype == torch.float32
     assert torch.equal(layer.down, state[f"unet.{TO_Q}.lora_A.weight"].float())
@@ -192,14 +192,14 @@ def test_the_file_may_go_once_it_is_read(tmp_path: Path) -> None:
 def test_diffusers_file_is_preferred_to_others(tmp_path: Path) -> None:
     """Of several files in a folder the one under diffusers' name is read."""
     save_file(lora_state(r=2), tmp_path / "a.safetensors")
-    save_file(lora_state(r=3), tmp_path / adapter_files.PEFT_FILE)
-    save_file(lora_state(r=5), tmp_path / adapter_files.DIFFUSERS_FILE)
+    save_file(lora_state(r=3), tmp_path / adapter_places.PEFT_FILE)
+    save_file(lora_state(r=5), tmp_path / adapter_places.DIFFUSERS_FILE)
     assert read_adapter(tmp_path, make_unet()).rank == 5
 
 
 def test_metadata_key_is_the_one_that_diffusers_writes(tmp_path: Path) -> None:
     """The header of a file that diffusers saved holds the LoraConfig under the name that is read here."""
     trained().save_lora_adapter(tmp_path)
-    assert load_file(tmp_path / adapter_files.DIFFUSERS_FILE)
-    with safe_open(tmp_path / adapter_files.DIFFUSERS_FILE, "pt") as stored:
-        assert json.loads(stored.metadata()[adapter_files.METADATA_KEY])["lora_alpha"] == 4
+    assert load_file(tmp_path / adapter_places.DIFFUSERS_FILE)
+    with safe_open(tmp_path / adapter_places.DIFFUSERS_FILE, "pt") as stored:
+        assert json.loads(stored.metadata()[recorded_config.METADATA_KEY])["lora_alpha"] == 4

@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save_file
 
-from graders.lora.measures import adapter_files
+from graders.lora.measures import adapter_places
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.adapters import Adapter, LoraLayer, merged
 from tests.lora.measures.small_unet import (
@@ -48,9 +48,9 @@ def test_untrained_adapter_is_recognised(tmp_path: Path) -> None:
     unet.add_adapter(LoraConfig(r=4, target_modules=CROSS_ATTENTION))
     unet.save_lora_adapter(tmp_path)
     adapter = read_adapter(tmp_path, make_unet())
-    assert adapter.up_is_zero
+    assert adapter.changes_nothing
     adapter.layers[TO_Q].up[0, 0] = 1e-9
-    assert not adapter.up_is_zero
+    assert not adapter.changes_nothing
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -76,7 +76,7 @@ def test_two_adapters_add_up_with_their_weights(tmp_path: Path) -> None:
     both = make_unet()
     for name in ("style", "subject"):
         both.load_lora_adapter(
-            str(tmp_path / name), prefix=None, weight_name=adapter_files.DIFFUSERS_FILE, adapter_name=name
+            str(tmp_path / name), prefix=None, weight_name=adapter_places.DIFFUSERS_FILE, adapter_name=name
         )
     both.set_adapters(["style", "subject"], [0.7, -0.4])
     unet = make_unet()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graders.lora.measures.adapters import LoraLayer
-from graders.lora.measures.combined_weight import agrees, combined, mixture, wrong_forms
+from graders.lora.measures.combined_weight import agrees, combined, mixture, with_cross_terms, wrong_forms
 
 WEIGHTS = (0.7, 0.4)
 
@@ -60,3 +60,26 @@ def test_any_sum_is_taken_apart(layer, dtype):
     assert agrees(found, nearest, [str(dtype).removeprefix("torch.")], "cpu")
     other = found + 0.01 * torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     assert not agrees(other, mixture(other, *layer)[1], ["float32"], "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_cross_terms_are_recognised(layer, dtype):
+    """The product of summed matrices is known as one in any precision, and at any weights; neither the sum nor noise is."""
+    weight, style, subject = layer
+    for a, b in ((1.0, 1.0), (0.7 * 2, 0.4 * 3), (0.7**0.5, 0.4**0.5)):
+        down = a * style.down + torch.nn.functional.pad(b * subject.down, (0, 0, 0, 2))
+        up = style.up + torch.nn.functional.pad(subject.up, (0, 2))
+        found = (weight + up @ down).to(dtype)
+        name = [str(dtype).removeprefix("torch.")]
+        assert not agrees(found, mixture(found, *layer)[1], name, "cpu")
+        assert agrees(found, with_cross_terms(found, *layer), name, "cpu")
+        noisy = found + 0.01 * torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+        assert not agrees(noisy, with_cross_terms(noisy, *layer), ["float32"], "cpu")
+
+
+def test_averaging_is_told_from_a_forgotten_scale(layer):
+    """Both changes halved are the mean of two, and no forgotten α/r, whatever both α/r are but 2."""
+    weight, style, subject = layer
+    halved = combined(weight, style, subject, (0.35, 0.2))
+    [slug, *_] = [slug for slug, _, form in wrong_forms(*layer, WEIGHTS) if agrees(halved, form, ["float32"], "cpu")]
+    assert slug == "deltas-averaged"

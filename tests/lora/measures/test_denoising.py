@@ -13,12 +13,13 @@ from graders.lora.measures.pictures import Pictures, read_pictures
 def probe() -> DenoisingProbe:
     """A few of the held-out pictures."""
     pictures = read_pictures(catalog.dataset("watercolor/held-out"))
-    return DenoisingProbe(BaseModel(catalog.TINY_SD, "cpu"), Pictures(pictures.images[:16], pictures.rows[:16]))
+    base_model = BaseModel(catalog.TINY_SD, "cpu")
+    return DenoisingProbe(lambda: base_model, Pictures(pictures.images[:16], pictures.rows[:16]))
 
 
 def test_a_style_acts_where_details_are_made(probe: DenoisingProbe) -> None:
     """A style adapter moves the prediction several times farther where little noise is left than where all is noise."""
-    adapter = read_adapter(catalog.ROOT / "adapters" / "known" / "style-rank4-1", probe._base_model.unet)
+    adapter = read_adapter(catalog.ROOT / "adapters" / "known" / "style-rank4-1", probe._base_model().unet)
     profile = probe.profile(adapter)
     assert profile.timestep == (62.5, 187.5, 312.5, 437.5, 562.5, 687.5, 812.5, 937.5)
     assert len(profile.difference) == BINS
@@ -27,6 +28,6 @@ def test_a_style_acts_where_details_are_made(probe: DenoisingProbe) -> None:
 
 def test_an_untrained_adapter_acts_nowhere(probe: DenoisingProbe) -> None:
     """Where B is 0 the prediction is the base model's at every timestep, and so is the error."""
-    adapter = read_adapter(catalog.ROOT / "adapters" / "null" / "untrained", probe._base_model.unet)
+    adapter = read_adapter(catalog.ROOT / "adapters" / "null" / "untrained", probe._base_model().unet)
     assert probe.profile(adapter).difference == (0.0,) * BINS
     assert (probe.losses(adapter) == probe.base).all()

@@ -68,12 +68,19 @@ def test_causes_are_told_apart(name: str, rank: int) -> None:
 
 
 def test_self_attention_alone_is_as_large_as_square_keys_and_values() -> None:
-    """A number with two causes is explained by the list it goes with, and by neither if there is no list."""
+    """A number with two causes is right for the list it goes with, and explained by neither cause if there is no list."""
     self_attention = [n for n in architecture().layers if ".attn1." in n]
     assert LoraCounts(architecture()).explain(399_360, 4) is None
     assert counts().explain(399_360, 4).misconception == "square-key-value"  # type: ignore[union-attr]
     own = LoraCounts(architecture(), LayerNames(self_attention, architecture()))
-    assert own.explain(399_360, 4).misconception == "self-attention-targeted"  # type: ignore[union-attr]
+    assert own.right_for_list(399_360, 4)
+    assert not counts().right_for_list(397_824, 4)  # a right list is nobody's mistake
+
+
+def test_numbers_out_of_thin_air_are_not_known() -> None:
+    """A number is known if it comes from the architecture, by whatever mistake, and 1 and 4 do not."""
+    assert all(counts().known(told, 4) for told in (397_824, 1_591_296, 797_184, 859_520_964, 2 * 397_824))
+    assert not any(counts().known(told, 4) for told in (0, 1, 4, 400_000))
 
 
 def test_ranks_that_were_swapped_are_no_missing_rank() -> None:

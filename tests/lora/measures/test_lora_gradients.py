@@ -1,4 +1,4 @@
-"""The gradients of an adapter → their norms, layer by layer."""
+"""The gradients of an adapter → their norms, layer by layer, and how they compare with the recomputed ones."""
 
 import math
 
@@ -7,11 +7,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
+from graders.harness.rubric import CheckFailed
 from graders.harness.run.states import ModuleState, ParameterState
 from graders.lora import catalog
-from graders.lora.measures.adapted_unet import AdaptedUNet
+from graders.lora.measures.adapted_unet import AdaptedUNet, LoraPair
 from graders.lora.measures.blocks import Blocks
-from graders.lora.measures.lora_gradients import MAX_PAIRS, norms
+from graders.lora.measures.lora_gradients import MAX_PAIRS, agreement, judge_recomputed, norms
 
 ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
 
@@ -83,3 +84,56 @@ def test_more_pairs_than_a_figure_shows(stepped: UNet2DConditionModel, base: UNe
     found = measured(parameters, base)
     assert found["pairs"] == [20 * 28]
     assert len(found["a"]) == len(found["b"]) == len(found["w"]) == len(found["block"]) == MAX_PAIRS
+
+
+def pairs_with(gradients: list[torch.Tensor]) -> list[LoraPair]:
+    """Pairs of A = 1 whose B's have these gradients [out, r]."""
+    return [
+        LoraPair(
+            f"layer{i}",
+            ParameterState(torch.eye(2), torch.zeros(2, 2), True, 2 * i),
+            ParameterState(torch.zeros_like(gradient), gradient, True, 2 * i + 1),
+            (False, False),
+        )
+        for i, gradient in enumerate(gradients)
+    ]
+
+
+TRUE = list(torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize(
+    ("found", "micro_steps", "passes", "said"),
+    [
+        (TRUE, 1, 1, "agree within"),
+        ([g / 3 for g in TRUE], 1, 1, "scaled by 0.333"),
+        ([4 * g for g in TRUE], 4, 4, "over 4 micro-steps"),
+        ([g / g.norm() for g in TRUE], 1, 1, "layer by layer"),
+        ([g.clamp(-0.3, 0.3) for g in TRUE], 1, 1, "number by number"),
+    ],
+    ids=["plain", "clipped", "accumulated", "clipped by layer", "clipped by number"],
+)
+def test_what_people_do_to_gradients_is_right(
+    found: list[torch.Tensor], micro_steps: int, passes: int, said: str
+) -> None:
+    """Clipping of any kind, and adding up as many parts of a loss as it was divided into, leave the gradients right."""
+    assert said in judge_recomputed(agreement(pairs_with(found), TRUE, 1.0, 1e-4), micro_steps, passes)
+
+
+@pytest.mark.parametrize(
+    ("found", "passes", "said"),
+    [
+        ([2 * g for g in TRUE], 2, r"2 times as large.*called 2 times"),
+        ([2.0**16 * g for g in TRUE], 1, "loss scaling was not taken out"),
+        ([-g for g in TRUE], 1, "point the other way"),
+        ([-g / g.norm() for g in TRUE], 1, "differ"),
+        ([g.flip(0) for g in TRUE], 1, "differ"),
+        ([g.flip(0).sign() for g in TRUE], 1, "differ"),
+        ([g + h for g, h in zip(TRUE, TRUE[1:] + TRUE[:1], strict=True)], 4, "called 4 times"),
+        ([0 * g for g in TRUE], 1, "differ"),
+    ],
+)
+def test_other_gradients_are_wrong(found: list[torch.Tensor], passes: int, said: str) -> None:
+    """Gradients of another loss, of several passes or with a factor left in them are told, each in its own words."""
+    with pytest.raises(CheckFailed, match=said):
+        judge_recomputed(agreement(pairs_with(found), TRUE, 1.0, 1e-4), 1, passes)

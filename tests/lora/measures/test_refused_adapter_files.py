@@ -15,8 +15,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from graders.lora.measures import adapter_files
-from graders.lora.measures.adapter_files import AdapterError, read_adapter
+from graders.lora.measures import adapter_files, adapter_places, adapter_refusals, recorded_config
+from graders.lora.measures.adapter_files import read_adapter
+from graders.lora.measures.adapter_refusals import AdapterError
 from tests.lora.measures.small_unet import (
     CROSS_ATTENTION,
     TO_Q,
@@ -42,8 +43,8 @@ def refusal(path: Path, unet: torch.nn.Module | None = None) -> AdapterError:
 def refusal_of(state: State, tmp_path: Path, metadata: dict[str, Any] | str | None = None) -> AdapterError:
     """The error that reading a file of these tensors, and of this recorded LoraConfig, ends in."""
     text = json.dumps(metadata) if isinstance(metadata, dict) else metadata
-    file = tmp_path / adapter_files.DIFFUSERS_FILE
-    save_file(state, file, None if text is None else {"format": "pt", adapter_files.METADATA_KEY: text})
+    file = tmp_path / adapter_places.DIFFUSERS_FILE
+    save_file(state, file, None if text is None else {"format": "pt", recorded_config.METADATA_KEY: text})
     return refusal(tmp_path)
 
 
@@ -64,7 +65,7 @@ def test_symbolic_links_are_refused(tmp_path: Path, link: str) -> None:
         "folder": (tmp_path / "to", tmp_path / "to", tmp_path / "real"),
         "file in the folder": (
             tmp_path / "folder",
-            tmp_path / "folder" / adapter_files.DIFFUSERS_FILE,
+            tmp_path / "folder" / adapter_places.DIFFUSERS_FILE,
             tmp_path / "real" / "a.safetensors",
         ),
     }[link]
@@ -115,7 +116,7 @@ def test_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
 def test_large_file_is_refused_unread(tmp_path: Path) -> None:
     """A file over the cap is refused by its size alone."""
     with (tmp_path / "a.safetensors").open("wb") as raw:
-        raw.truncate(adapter_files.MAX_FILE_BYTES + 1)
+        raw.truncate(adapter_places.MAX_FILE_BYTES + 1)
     assert "512 MiB" in refusal(tmp_path).problem
 
 
@@ -159,7 +160,7 @@ def test_bad_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     """A good file with bytes flipped or cut off is read or refused, and nothing else happens."""
-    file = tmp_path / adapter_files.DIFFUSERS_FILE
+    file = tmp_path / adapter_places.DIFFUSERS_FILE
     trained(r=1, target_modules=[TO_Q]).save_lora_adapter(tmp_path)
     good, unet = file.read_bytes(), make_unet()
     generator = torch.Generator().manual_seed(0)
@@ -193,8 +194,8 @@ def test_half_a_pair_is_refused(tmp_path: Path) -> None:
 
 def test_matrix_given_twice_is_refused(tmp_path: Path) -> None:
     """Two names for the same matrix leave open which is meant."""
-    state = lora_state()
-    state[f"{TO_Q}.lora.down.weight"] = state[f"{TO_Q}.lora_A.weight"].clone()
+    state = {key.replace("lora_A", "lora.down").replace("lora_B", "lora.up"): t for key, t in lora_state().items()}
+    state[f"{TO_Q.replace('to_q', 'processor.to_q')}.lora.down.weight"] = state[f"{TO_Q}.lora.down.weight"].clone()
     assert "twice" in refusal_of(state, tmp_path).problem
 
 
@@ -357,7 +358,7 @@ def test_bad_metadata_is_refused(tmp_path: Path, config: dict[str, Any] | str, w
 
 def test_large_metadata_is_refused(tmp_path: Path) -> None:
     """JSON over the cap is not parsed."""
-    config = '{"unet.r": 4}' + " " * adapter_files.MAX_JSON_BYTES
+    config = '{"unet.r": 4}' + " " * recorded_config.MAX_JSON_BYTES
     assert "cannot be read as JSON" in refusal_of(prefixed(lora_state()), tmp_path, config).problem
 
 
@@ -365,12 +366,12 @@ def test_peft_folder_needs_its_config(tmp_path: Path) -> None:
     """Without adapter_config.json, or with a broken or oversized one, a PEFT adapter has no known strength."""
     wrapped = get_peft_model(make_unet(), LoraConfig(r=4, target_modules=CROSS_ATTENTION))
     wrapped.save_pretrained(tmp_path)
-    config = tmp_path / adapter_files.PEFT_CONFIG
+    config = tmp_path / adapter_refusals.PEFT_CONFIG
     config.write_text('{"r": 4, "lora_alpha": Infinity}')
     assert "alpha is 'inf'" in refusal(tmp_path).problem
     config.write_bytes(b"\xff\xfe")
     assert "JSON" in refusal(tmp_path).problem
-    config.write_text(" " * (adapter_files.MAX_JSON_BYTES + 1))
+    config.write_text(" " * (recorded_config.MAX_JSON_BYTES + 1))
     assert "at most" in refusal(tmp_path).problem
     config.unlink()
     assert "no 'adapter_config.json'" in refusal(tmp_path).problem

@@ -1,7 +1,5 @@
 """Style shift, on the real base model with adapters whose nature is known."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from graders.lora.measures import thresholds
 from graders.lora.measures.adaptation import Adaptation
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.style import StyleShift
+from tests.command import grade
 
 HELD_OUT, PLAIN = catalog.dataset("watercolor/held-out"), catalog.dataset("plain/held-out")
 
@@ -45,14 +44,12 @@ def test_an_untrained_adapter_shifts_nothing(bench: Adaptation) -> None:
 
 def test_command_prints_figures_and_paints(tmp_path: Path) -> None:
     """`grade style-shift` gives figures with their interval and a picture for any base, adapter, judge and data set."""
-    grade = Path(sys.executable).with_name("grade")
-    done = subprocess.run(
-        [grade, "style-shift", "--base", catalog.TINY_SD, "--adapter", catalog.adapter("known/style-rank4-1")]
-        + ["--reference", HELD_OUT, "--plain", PLAIN, "--picture", tmp_path / "shift.png", "--device", "cpu"],
-        capture_output=True,
-        text=True,
-        check=True,
+    done = grade(
+        *("style-shift", "--base", catalog.TINY_SD, "--adapter", catalog.adapter("known/style-rank4-1")),
+        *("--reference", HELD_OUT, "--plain", PLAIN, "--picture", tmp_path / "shift.png", "--device", "cpu"),
+        folder=tmp_path,
     )
+    assert done.status == 0, done.printed
     assert "95 % interval" in done.stdout
     assert "of the way to real pictures of the style" in done.stdout
     with Image.open(tmp_path / "shift.png") as picture:

@@ -1,14 +1,17 @@
 """What a notebook's variables hold, written down as data from inside its kernel.
 
 The texts of this folder's files are executed in the kernel before the notebook's first cell, as modules of a package of
-their own: they need the standard library only, and share no name with the notebook. NumPy, PyTorch, pandas, Pillow and PEFT
-are looked up among the imported modules, because a value of theirs cannot exist before they are imported.
+their own: they need the standard library only, and share no name with the notebook.
 
-A folder of evidence holds one record per variable, ``NAME.json``, which is replaced whole, so that a kernel that dies
-leaves the records it had finished::
+A folder of evidence holds one record per variable, ``NAME.json``. After each cell all variables are read, and only when the
+last of them has been read do the new records take the place of the old ones: a kernel that dies leaves records of one
+moment. Each says after which cell what it holds was there first (``"since"``) and last (``"until"``), after which the variable
+had any value first (``"first"``), and of one that has no such value any more, what became of it (``"gone"``)::
 
+    {"first": 2, "since": 3, "until": 7, ...}                         all of them, with one of these:
     {"missing": true}                                      never assigned
     {"unreadable": "type", "reason": "..."}                assigned, but no data of the kind asked for
+    {..., "gone": {"cell": 9, "now": "type"}}              deleted ("now" is "") or used for something else after cell 9
     {"kind": "value", "value": ENCODED}
     {"kind": "tensor", "file": "...", "dtype": "float32", "device": "cpu", "in_graph": true}
     {"kind": "pictures", "folder": "...", "pictures": NODE}
@@ -16,8 +19,10 @@ leaves the records it had finished::
     {"kind": "optimizer", "class": "...", "parameters": [identity, ...], "options": ENCODED}
 
 ENCODED is JSON in which an object is always a tag: ``{"float": "nan"}``, ``{"tuple": [...]}``, ``{"set": [...]}``,
-``{"mapping": [[key, value], ...]}``, ``{"array": [...]}``, ``{"unreadable": "type"}``. NODE is ``{"file": "..."}``,
-``{"list": [NODE, ...]}``, ``{"mapping": [[ENCODED, NODE], ...]}`` or ``{"unreadable": "..."}``. Tensors are in
+``{"mapping": [[key, value], ...]}``, ``{"record": [[name, ...], [...]]}``, ``{"unreadable": "type"}``; and for what comes of
+other libraries ``{"items": ["type", LABELS, [...]]}`` and ``{"table": ["type", LABELS, [column, ...], [[cell, ...], ...]]}``,
+where LABELS is null or has a label for each item or row. NODE is ``{"file": "..."}``, ``{"list": [NODE, ...]}``,
+``{"mapping": [[ENCODED, NODE], ...]}`` or ``{"unreadable": "..."}``. Tensors are in
 safetensors files, pictures in PNG files. Of a module's large frozen parameters, which are gigabytes in a model of true
 size, only ``"dtype"``, ``"shape"`` and the ``"sha256"`` of the bytes are kept, beside their names.
 """
@@ -33,6 +38,7 @@ import struct
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping, Sequence, ValuesView
 from itertools import chain
 from typing import Any
@@ -46,21 +52,19 @@ from .encoding import (
     bytes_of,
     dtype_of,
     ensure_dense,
-    is_array,
-    is_of,
-    type_of,
 )
-from .pictures import pixels_of, png
+from .libraries import as_labelled, as_number, as_table, is_array, is_of, type_of
+from .pictures import Closed, digest, pixels_of, png
 
-MAX_BYTES = 1 << 30
-"""Everything that is kept of one run, in bytes."""
+MAX_BYTES = 600 << 20
+"""Everything that is kept of one moment of a run, in bytes; for an instant there are two."""
 LARGE = 1 << 19
 """Bytes above which of a frozen parameter only a digest is kept: no matrix of an adapter has as many."""
 MAX_PICTURES = 500
 CHEAP = 0.05
-"""Seconds: a variable whose last reading took no longer is read again after every cell."""
+"""Seconds: what the session holds is noted after every cell if that takes no longer,"""
 PATIENCE = 10
-"""Any other is read again before the end only when this many times the duration of its last reading has passed."""
+"""and otherwise when this many times the duration of the last note has passed."""
 
 _open = open  # the notebook may replace the built-in one
 
@@ -72,111 +76,136 @@ class Collector:
         """``folder`` is an absolute path of a folder that exists; the notebook may change its working directory."""
         self.spec = dict(spec)
         self.folder = folder
-        self.readings = 0
-        self.size = 0
         self.unets = 0
-        self.costs: dict[str, tuple[float, float]] = {}
-        self.sizes: dict[str, int] = {}
+        self.size = 0
+        self.records: dict[str, dict[str, Any]] = {}
+        self.noted, self.cost = -math.inf, 0.0
+        self.digests: dict[int, tuple[Any, tuple[int, int], str]] = {}
         self.readers = {
             "value": self._value, "tensor": self._tensor, "pictures": self._pictures, "module": self._module,
             "optimizer": self._optimizer,
         }  # fmt: skip
 
-    def collect(self, namespace: Mapping[str, Any], final: bool = True) -> None:
-        """Write a record of every variable as it stands; unless ``final``, of those that are due again."""
+    def collect(self, namespace: Mapping[str, Any], cell: int = 0, final: bool = True) -> None:
+        """Write a record of every variable as it stands after the code cell of this number."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.unets = max(self.unets, watchers.unets())  # every time: they may be gone when the next cell has run
-            for name, kind in self.spec.items():
-                if final or self._due(name):
-                    started = time.monotonic()
-                    self._record(name, kind, namespace)
-                    self.costs[name] = (time.monotonic(), time.monotonic() - started)
-            if final or self._due(""):
-                started = time.monotonic()
-                session = {"device": watchers.device(), "unets_at_once": self.unets}
-                session |= {"peak_gpu_memory_bytes": watchers.peak_gpu_memory(), **watchers.seen()}
-                self._write("session.json", [json.dumps(session).encode()])
-                self.costs[""] = (time.monotonic(), time.monotonic() - started)
+            if final:
+                self.digests.clear()  # whoever writes past PyTorch's count of changes is found out at the end
+            self.size = 0
+            records = {name: self._record(name, kind, namespace, cell) for name, kind in self.spec.items()}
+            for name, record in records.items():
+                self._write(f"{name}.json.new", [json.dumps(record, allow_nan=False).encode()])
+            self._note_session(final)
+            for name in records:
+                os.replace(os.path.join(self.folder, f"{name}.json.new"), os.path.join(self.folder, f"{name}.json"))
+            self.records = records
+            self._tidy()
 
-    def _due(self, name: str) -> bool:
-        ended, cost = self.costs.get(name, (-math.inf, 0.0))
-        return cost <= CHEAP or time.monotonic() - ended > PATIENCE * cost
+    def _note_session(self, final: bool) -> None:
+        if final or self.cost <= CHEAP or time.monotonic() - self.noted > PATIENCE * self.cost:
+            started = time.monotonic()
+            session = {"device": watchers.device(), "unets_at_once": self.unets, "raised": watchers.raised()}
+            session |= {"peak_gpu_memory_bytes": watchers.peak_gpu_memory(), **watchers.seen()}
+            self._write("session.json", [json.dumps(session).encode()])
+            self.noted, self.cost = time.monotonic(), time.monotonic() - started
 
-    def _record(self, name: str, kind: str, namespace: Mapping[str, Any]) -> None:
-        self.readings += 1
-        self.size = 0
-        before = self.sizes.pop(name, 0)
-        data = f"{name}.{self.readings}"
+    def _record(self, name: str, kind: str, namespace: Mapping[str, Any], cell: int) -> dict[str, Any]:
+        before, value, size = self.records.get(name), namespace.get(name), self.size
+        record: dict[str, Any]
+        closed = False
         if name not in namespace:
-            record: dict[str, Any] = {"missing": True}
+            record = {"missing": True}
         else:
             try:
-                record = {"kind": kind, **self.readers[kind](namespace[name], data)}
-                self.sizes[name] = self.size
+                record = {"kind": kind, **self.readers[kind](value, name)}
             except KeyboardInterrupt:
-                self.sizes[name] = before
-                self._remove(name, data)
                 raise
             except BaseException as error:  # whatever a value of the notebook's raises while it is read
+                self.size, closed = size, isinstance(error, Closed)
                 reason = str(error) if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
-                record = {"unreadable": type_of(namespace[name]), "reason": reason[:300]}
-        self._write(f"{name}.json", [json.dumps(record, allow_nan=False).encode()])
-        self._remove(name, keep=None if "unreadable" in record or "missing" in record else data)
+                record = {"unreadable": type_of(value), "reason": reason[:300]}
+        if before and "kind" in before and (value is None or closed or not _is_of_kind(kind, value)):
+            now = "closed" if closed else "" if name not in namespace else type_of(value)
+            self.size += sum(self._size_of(file) for file in _files_of(before))
+            return {"gone": {"cell": cell, "now": now}, **before}
+        same = before is not None and record == {key: before[key] for key in before if key not in _MOMENTS}
+        had = before is not None and "kind" in before
+        moments = {"first": before["first"] if before and had else cell, "until": cell}
+        return {**record, "since": before["since"] if before and same else cell, **moments}
 
-    def _remove(self, name: str, drop: str | None = None, keep: str | None = None) -> None:
-        """Delete the data files of a variable: those of the reading ``drop``, or of all but ``keep``."""
-        for entry in os.listdir(self.folder):
-            stem, _, rest = entry.partition(".")
-            reading = ".".join([stem, rest.partition(".")[0]])
-            if stem == name and rest != "json" and (reading == drop or (drop is None and reading != keep)):
-                path = os.path.join(self.folder, entry)
-                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+    def _size_of(self, file: str) -> int:
+        try:
+            return os.path.getsize(os.path.join(self.folder, file))
+        except OSError:
+            return 0
 
-    def _write(self, name: str, chunks: Iterable[bytes]) -> None:
+    def _tidy(self) -> None:
+        """Delete the files that no record names."""
+        kept = {f"{name}.json" for name in self.records} | {"session.json"}
+        kept |= {file for record in self.records.values() for file in _files_of(record)}
+        folders = {os.path.dirname(file) for file in kept}
+        for folder in ("", *(folders - {""})):
+            place = os.path.join(self.folder, folder)
+            for entry in os.listdir(place):
+                path, file = os.path.join(place, entry), os.path.join(folder, entry)
+                if file not in kept and file not in folders:
+                    shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+    def _write(self, name: str, chunks: Iterable[bytes]) -> str:
+        """Write a file; the SHA-256 of what it holds."""
         path = os.path.join(self.folder, name)
+        digest = hashlib.sha256()
         with _open(path + ".part", "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
+                digest.update(chunk)
         os.replace(path + ".part", path)
+        return digest.hexdigest()
 
     def _spend(self, size: int) -> None:
         self.size += size
-        if self.size + sum(self.sizes.values()) > MAX_BYTES:
+        if self.size > MAX_BYTES:
             raise Unreadable(f"more than {MAX_BYTES} bytes")
 
-    # -- kinds: each takes the value and the name for its data files, and gives the rest of the record
+    # -- kinds: each takes the value and the variable's name, and gives the rest of the record
 
-    def _value(self, value: Any, data: str) -> dict[str, Any]:
+    def _value(self, value: Any, name: str) -> dict[str, Any]:
         encoded = Encoder().encode(value)
         if isinstance(encoded, dict) and "unreadable" in encoded:
             raise Unreadable("not a number, a text or a collection of them")
         return {"value": encoded}
 
-    def _tensor(self, value: Any, data: str) -> dict[str, Any]:
-        self._save(data + ".safetensors", {"value": value})
+    def _tensor(self, value: Any, name: str) -> dict[str, Any]:
+        file = self._save(name, {"value": value})
         graph = bool(getattr(value, "requires_grad", False) or getattr(value, "grad_fn", None) is not None)
         return {
-            "file": data + ".safetensors",
-            "dtype": dtype_of(value),
+            "file": file,
+            "dtype": dtype_of(ensure_dense(value)),
             "device": str(getattr(value, "device", "cpu")),
             "in_graph": graph,
         }
 
-    def _pictures(self, value: Any, data: str) -> dict[str, Any]:
-        os.mkdir(os.path.join(self.folder, data))
-        node = self._node(value, data, count := [0])
+    def _pictures(self, value: Any, name: str) -> dict[str, Any]:
+        folder = f"{name}.pictures"
+        os.makedirs(os.path.join(self.folder, folder), exist_ok=True)
+        node = self._node(value, folder, count := [0])
         if not count[0] and "unreadable" in node:
             raise Unreadable(node["unreadable"])
-        return {"folder": data, "pictures": node}
+        return {"folder": folder, "pictures": node}
 
     def _node(self, value: Any, folder: str, count: list[int], depth: int = 0) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             raise Unreadable(f"nested more than {MAX_DEPTH} deep")
         if not is_of(value, "PIL.Image", "Image") and not is_array(value) and hasattr(value, "images"):
             value = value.images  # what a pipeline of diffusers returns is a mapping, too
-        if is_array(value) and len(value.shape) >= 4:
-            value = list(value)
+        if is_array(value) and (len(value.shape) >= 4 or dtype_of(value) == "object"):
+            value = value.tolist() if dtype_of(value) == "object" else list(value)
+        if (table := as_table(value)) is not None:
+            value = dict(zip(table.columns, zip(*table.rows, strict=True), strict=True))
+        elif (labelled := as_labelled(value)) is not None:
+            value = dict(zip(labelled.labels, labelled.items, strict=True)) if labelled.labels else labelled.items
         if isinstance(value, Mapping):
             pairs = [[Encoder().encode(key), self._node(item, folder, count, depth + 1)] for key, item in value.items()]
             return {"mapping": pairs}
@@ -184,50 +213,63 @@ class Collector:
             return {"list": [self._node(item, folder, count, depth + 1) for item in value]}
         try:
             width, height, pixels = pixels_of(value)
+        except Closed:
+            raise
         except Unreadable as error:
             return {"unreadable": str(error)}
         if count[0] >= MAX_PICTURES:
             raise Unreadable(f"more than {MAX_PICTURES} pictures")
-        content = png(width, height, pixels)
-        self._spend(len(content))
-        name = f"{count[0]:04d}.png"
-        self._write(os.path.join(folder, name), [content])
+        file = f"{digest(width, height, pixels)}.png"
+        path = os.path.join(folder, file)
+        if not os.path.exists(os.path.join(self.folder, path)):
+            self._write(path, [png(width, height, pixels)])
+        self._spend(self._size_of(path))
         count[0] += 1
-        return {"file": name}
+        return {"file": file}
 
-    def _module(self, value: Any, data: str) -> dict[str, Any]:
+    def _module(self, value: Any, name: str) -> dict[str, Any]:
         if not is_of(value, "torch.nn", "Module"):
             raise Unreadable("not a torch.nn.Module")
         tensors: dict[str, Any] = {}
         parameters = []
-        for name, parameter in value.named_parameters():
-            facts = {"name": name, "trainable": parameter.requires_grad, "identity": id(parameter)}
+        for key, parameter in value.named_parameters():
+            facts = {"name": key, "trainable": parameter.requires_grad, "identity": id(parameter)}
             parameters.append(facts)
             if parameter.grad is not None:
-                tensors["gradient:" + name] = parameter.grad
+                tensors["gradient:" + key] = parameter.grad
             elif not parameter.requires_grad and parameter.nbytes > LARGE:
                 shape = [int(length) for length in parameter.shape]
-                digest = hashlib.sha256(bytes_of(ensure_dense(parameter))).hexdigest()
-                facts |= {"dtype": dtype_of(parameter), "shape": shape, "sha256": digest}
+                facts |= {"dtype": dtype_of(parameter), "shape": shape, "sha256": self._digest_of(parameter)}
                 continue
-            tensors["value:" + name] = parameter
-        self._save(data + ".safetensors", tensors)
+            tensors["value:" + key] = parameter
         kind = {"class": type(value).__name__, "training": bool(value.training)}
-        return {"file": data + ".safetensors", **kind, "parameters": parameters}
+        return {"file": self._save(name, tensors), **kind, "parameters": parameters}
 
-    def _optimizer(self, value: Any, data: str) -> dict[str, Any]:
+    def _digest_of(self, parameter: Any) -> str:
+        """Of a large parameter, which is gone through again only if PyTorch has counted a change."""
+        known, state, digest = self.digests.get(id(parameter), (None, (-1, -1), ""))
+        now = -1, parameter.data_ptr()
+        if not parameter.is_inference():
+            now = parameter._version, parameter.data_ptr()
+        if known is None or known() is not parameter or state != now or now[0] < 0:
+            digest = hashlib.sha256(bytes_of(ensure_dense(parameter))).hexdigest()
+            self.digests[id(parameter)] = weakref.ref(parameter), now, digest
+        return digest
+
+    def _optimizer(self, value: Any, name: str) -> dict[str, Any]:
         if not is_of(value, "torch.optim", "Optimizer"):
             raise Unreadable("not a torch.optim.Optimizer")
         parameters = [id(parameter) for group in value.param_groups for parameter in group["params"]]
         options = [{key: item for key, item in group.items() if key != "params"} for group in value.param_groups]
         return {"class": type(value).__name__, "parameters": parameters, "options": Encoder().encode(options)}
 
-    def _save(self, name: str, tensors: Mapping[str, Any]) -> None:
-        """Write tensors or arrays to a safetensors file, each in its own dtype."""
+    def _save(self, name: str, tensors: Mapping[str, Any]) -> str:
+        """Write tensors or arrays to a safetensors file, each in its own dtype; its name."""
         header: dict[str, Any] = {}
         start = 0
-        for key, tensor in tensors.items():
-            end = start + int(ensure_dense(tensor).nbytes)
+        dense = {key: ensure_dense(tensor) for key, tensor in tensors.items()}
+        for key, tensor in dense.items():
+            end = start + int(tensor.nbytes)
             self._spend(end - start)
             shape = [int(length) for length in tensor.shape]
             header[key] = {"dtype": SAFETENSORS[dtype_of(tensor)], "shape": shape, "data_offsets": [start, end]}
@@ -235,10 +277,42 @@ class Collector:
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         head = [struct.pack("<Q", len(text)), text]
-        self._write(name, chain(head, (bytes_of(tensor) for tensor in tensors.values())))
+        digest = self._write(f"{name}.new", chain(head, (bytes_of(tensor) for tensor in dense.values())))
+        file = f"{name}.{digest}.safetensors"
+        os.replace(os.path.join(self.folder, f"{name}.new"), os.path.join(self.folder, file))
+        return file
+
+
+_MOMENTS = ("first", "since", "until", "gone")
+
+
+def _is_of_kind(kind: str, value: Any) -> bool:
+    """Whether it could be meant for the variable; what is not is another use of its name."""
+    if kind == "module":
+        return is_of(value, "torch.nn", "Module")
+    if kind == "optimizer":
+        return is_of(value, "torch.optim", "Optimizer")
+    if kind == "tensor":
+        return is_array(value) or as_number(value) is not None
+    if kind == "pictures":
+        return not isinstance(value, str | bytes | int | float)
+    return not callable(value) and not isinstance(value, type(os))
+
+
+def _files_of(record: Mapping[str, Any]) -> list[str]:
+    """The data files that a record names."""
+    if "pictures" not in record:
+        return [record["file"]] if "file" in record else []
+    files, nodes = [], [record["pictures"]]
+    for node in nodes:  # which grows meanwhile
+        nodes += node.get("list", ()) or [item for _, item in node.get("mapping", ())]
+        files += [os.path.join(record["folder"], node["file"])] if "file" in node else []
+    return files
 
 
 _collector: Collector
+cell = 0
+"""The number of the code cell that has run last, which is told before each collection."""
 
 
 def prepare(spec: Mapping[str, str], folder: str) -> None:
@@ -250,6 +324,7 @@ def prepare(spec: Mapping[str, str], folder: str) -> None:
 
 
 def collect(final: bool) -> None:
-    """Collect from the namespace of the caller, which is the notebook's."""
+    """Collect from the namespace of the caller, which is the notebook's, after :data:`cell`."""
     watchers.watch()
-    _collector.collect(sys._getframe(1).f_globals, final)
+    _collector.collect(sys._getframe(1).f_globals, cell, final)
+    watchers.tell_of_shutdown()

@@ -5,15 +5,21 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import struct
 import sys
 from collections.abc import Mapping, Sequence, Set, ValuesView
 from typing import Any
+
+from .libraries import Labelled, Table, as_labelled, as_number, as_record, as_table, cells_of, is_array, is_of, type_of
 
 MAX_ELEMENTS = 100_000
 """Numbers, strings and containers in one variable of kind ``value``."""
 MAX_CHARACTERS = 2_000_000
 """Characters of text in one variable of kind ``value``."""
 MAX_DEPTH = 8
+MAX_COLUMNS = 100
+MAX_LABELS = 500
+"""Of labels of rows or items: more are those of what is left of something larger, and are left out."""
 
 SAFETENSORS = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL", "uint8": "U8",
@@ -53,24 +59,47 @@ class Encoder:
             return int(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else {"float": str(float(value))}
-        if is_of(value, "pandas", "DataFrame"):
-            named = any(name is not None for name in value.index.names)
-            return self.encode((value.reset_index() if named else value).to_dict("records"), depth)
-        if is_of(value, "pandas", "Series", "Index"):
-            return self.encode(value.tolist(), depth)
-        if is_of(value, "numpy", "generic"):
-            item = value.item()
-            return {"unreadable": type_of(value)} if type(item) is type(value) else self.encode(item, depth)
+        self._check_size(cells_of(value))
+        if (table := as_table(value)) is not None:
+            return self._table(table, type_of(value), depth)
+        if (labelled := as_labelled(value)) is not None:
+            return self._items(labelled, type_of(value), depth)
+        if is_of(value, "numpy", "generic") and type(item := value.item()) is not type(value) and not value.dtype.names:
+            return self.encode(item, depth)
         if is_array(value):
             return self._array(value, depth)
         return self._container(value, depth)
 
     def _array(self, value: Any, depth: int) -> Any:
-        size = math.prod(value.shape)
+        self._check_size(math.prod(value.shape))
+        content = (value.detach().cpu() if is_of(value, "torch", "Tensor") else value).tolist()
+        return (
+            self._items(Labelled(content, None), type_of(value), depth)
+            if len(value.shape)
+            else self.encode(content, depth + 1)
+        )
+
+    def _items(self, labelled: Labelled, kind: str, depth: int) -> Any:
+        self._check_size(len(labelled.items))
+        items = [self.encode(item, depth + 1) for item in labelled.items]
+        return {"items": [kind, self._labels(labelled.labels, depth), items]}
+
+    def _table(self, table: Table, kind: str, depth: int) -> Any:
+        self._check_size(len(table.rows) * len(table.columns))
+        if len(table.columns) > MAX_COLUMNS:
+            raise Unreadable(f"a table of more than {MAX_COLUMNS} columns")
+        columns = [self.encode(column, depth + 1) for column in table.columns]
+        rows = [[self.encode(cell, depth + 1) for cell in row] for row in table.rows]
+        return {"table": [kind, self._labels(table.labels, depth), columns, rows]}
+
+    def _labels(self, labels: Sequence[Any] | None, depth: int) -> Any:
+        """None also for so many labels that nobody has given them one by one."""
+        short = labels is not None and len(labels) <= MAX_LABELS
+        return [self.encode(label, depth + 1) for label in labels or ()] if short else None
+
+    def _check_size(self, size: int) -> None:
         if size > self.elements:
             raise Unreadable(f"an array of {size} elements")
-        content = (value.detach().cpu() if is_of(value, "torch", "Tensor") else value).tolist()
-        return {"array": self.encode(content, depth + 1)} if len(value.shape) else self.encode(content, depth + 1)
 
     def _container(self, value: Any, depth: int) -> Any:
         if isinstance(value, Mapping):
@@ -81,10 +110,24 @@ class Encoder:
         if isinstance(value, Set):
             return {"set": [self.encode(item, depth + 1) for item in value]}
         if isinstance(value, tuple):
-            return {"tuple": [self.encode(item, depth + 1) for item in value]}
+            items = [self.encode(item, depth + 1) for item in value]
+            names = getattr(type(value), "_fields", None)
+            return {"tuple": items} if names is None else {"record": [list(map(str, names)), items]}
         if isinstance(value, Sequence | ValuesView):
             return [self.encode(item, depth + 1) for item in value]
+        if (fields := as_record(value)) is not None:
+            return self._container(fields, depth)
+        if (number := as_number(value)) is not None:
+            return self.encode(number, depth)
+        if hasattr(type(value), "__array__") and "numpy" in sys.modules:
+            return self._foreign_array(value, depth)
         return {"unreadable": type_of(value)}
+
+    def _foreign_array(self, value: Any, depth: int) -> Any:
+        """An array of a library that knows how to make it one of NumPy's."""
+        array = sys.modules["numpy"].asarray(value)
+        plain = is_array(array) and array.dtype.kind in "biuf"
+        return self._array(array, depth) if plain else {"unreadable": type_of(value)}
 
     def _spend(self, elements: int) -> None:
         self.elements -= elements
@@ -92,34 +135,32 @@ class Encoder:
             raise Unreadable(f"more than {MAX_ELEMENTS} elements")
 
 
-def is_of(value: Any, module: str, *names: str) -> bool:
-    """Whether the value's type is, or derives from, a class of a module that is imported already."""
-    home = sys.modules.get(module)
-    classes = (getattr(home, name, None) for name in names)
-    return any(isinstance(wanted, type) and issubclass(type(value), wanted) for wanted in classes)
+class Scalar:
+    """A number as a tensor without dimensions."""
 
+    dtype, shape, nbytes = "float64", (), 8
 
-def is_array(value: Any) -> bool:
-    """Whether it is an array of NumPy's or a tensor of PyTorch's."""
-    return is_of(value, "numpy", "ndarray") or is_of(value, "torch", "Tensor")
+    def __init__(self, number: float) -> None:
+        self.number = number
 
 
 def ensure_dense(value: Any) -> Any:
-    """The same value, if it is a tensor or an array whose elements can be written down; :class:`Unreadable` otherwise."""
+    """The same value, if it is a tensor or an array whose elements can be written down; :class:`Unreadable` otherwise.
+
+    A number of Python's or of another library is a tensor without dimensions.
+    """
+    foreign = not is_array(value) and not is_of(value, "numpy", "generic") and not isinstance(value, bool)
+    if foreign and (number := as_number(value)) is not None:
+        return Scalar(float(number))
     if not is_array(value) and not is_of(value, "numpy", "generic"):
         raise Unreadable("not a tensor or an array")
+    if is_of(value, "numpy", "ndarray", "floating") and value.dtype == sys.modules["numpy"].longdouble:
+        value = value.astype("float64")
     if dtype_of(value) not in SAFETENSORS or getattr(value, "is_sparse", False):
         raise Unreadable(f"a tensor of type {dtype_of(value)}")
     if getattr(value, "is_meta", False):
         raise Unreadable("a tensor on the meta device, which holds no numbers")
     return value
-
-
-def type_of(value: Any) -> str:
-    """The name of its type, as people know it."""
-    kind = type(value)
-    prefix = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
-    return f"{prefix}{kind.__qualname__}"[:200]
 
 
 def dtype_of(value: Any) -> str:
@@ -130,7 +171,11 @@ def dtype_of(value: Any) -> str:
 
 def bytes_of(value: Any) -> bytes:
     """The elements of a tensor or an array in row-major order, little endian."""
+    if isinstance(value, Scalar):
+        return struct.pack("<d", value.number)
     if is_of(value, "torch", "Tensor"):
-        held = value.detach().cpu().contiguous()
+        held = value.detach().cpu().resolve_conj().resolve_neg().contiguous()  # whose bits say what its bytes do not
+        if held.nbytes and not held.data_ptr():
+            raise Unreadable("a tensor without numbers of its own")
         return ctypes.string_at(held.data_ptr(), held.nbytes) if held.nbytes else b""
     return bytes(value.astype(value.dtype.newbyteorder("<")).tobytes())

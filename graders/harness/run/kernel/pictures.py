@@ -7,21 +7,32 @@ import struct
 import zlib
 from typing import Any
 
-from .encoding import Unreadable, is_array, is_of, type_of
+from .encoding import Unreadable
+from .libraries import is_array, is_of, type_of
 
 MAX_PIXELS = 4096 * 4096
+_CLOSED = "a picture that was closed, and with it its pixels went: leave it open, or keep picture.copy()"
+
+
+class Closed(Unreadable):
+    """A picture that was there, and was closed."""
 
 
 def pixels_of(value: Any) -> tuple[int, int, bytes]:
     """Width, height and RGB bytes of one picture: Pillow, NumPy or PyTorch; uint8 or float in [0, 1]; HWC or CHW."""
     if is_of(value, "PIL.Image", "Image"):
         _check_size(*value.size)
-        picture = value.convert("RGB")
+        try:
+            picture = value.convert("RGB")
+        except Exception as error:
+            if "closed" in str(error) or getattr(value, "fp", 0) is None:  # a file that was closed before it was read
+                raise Closed(_CLOSED) from None
+            raise
         return (*picture.size, picture.tobytes())
     if not is_array(value):
         raise Unreadable(f"not a picture but of type {type_of(value)}")
     if is_of(value, "torch", "Tensor"):
-        tensor = value.detach().cpu()
+        tensor = value.detach().cpu().resolve_conj().resolve_neg()
         value = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if value.ndim == 3 and value.shape[2] not in (1, 3, 4) and value.shape[0] in (1, 3, 4):
         value = value.transpose(1, 2, 0)

@@ -1,12 +1,17 @@
-"""What is gone when a notebook has run, noted while it runs: configurations, noise, backward passes, U-Nets in memory."""
+"""What is gone when a notebook has run, noted while it runs: configurations, adapters, noise and settings of pictures,
+training's passes and steps, U-Nets in memory.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import gc
+import hashlib
 import importlib.machinery
+import inspect
 import sys
+import weakref
 from typing import Any
 
 from .encoding import Encoder
@@ -14,6 +19,10 @@ from .pictures import digest, pixels_of
 
 MAX_CONFIGS = 100
 MAX_GENERATED = 500
+MAX_LAYERS = 4000
+"""Adapted layers that are noted, of all adapters together."""
+FIRST = 4
+"""Numbers that are kept of A and of B, as they were when the adapter was made."""
 NOISE = 128
 """Numbers that are kept of the noise that a picture starts from."""
 
@@ -52,6 +61,12 @@ def _has_numbers(unet: Any) -> bool:
         return False
 
 
+def _unwatched(module: str, name: str) -> Any:
+    """A class that has been imported and is not watched yet; None if there is none."""
+    wanted = getattr(sys.modules.get(module), name, None)
+    return wanted if isinstance(wanted, type) and not hasattr(wanted, "_noted") else None
+
+
 _UNETS = "diffusers.models.unets.unet_2d_condition"
 _CONFIGS = "peft.tuners.lora.config"
 _FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
@@ -63,10 +78,9 @@ def watch_lora_configs() -> None:
 
     A configuration is often gone when its cell ends, and with it the α that an adapter was trained with.
     """
-    wanted = getattr(sys.modules.get(_CONFIGS), "LoraConfig", None)
-    if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
+    config_class = _unwatched(_CONFIGS, "LoraConfig")
+    if config_class is None:
         return
-    config_class: Any = wanted
     finish = config_class.__post_init__
 
     def note(config: Any) -> None:
@@ -87,19 +101,107 @@ def _lora_configs() -> list[Any]:
     return [Encoder().encode(fields) for fields in _built + alive]
 
 
+_TUNERS = "peft.tuners.tuners_utils"
+_adapters: list[dict[str, Any]] = []
+_waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
+"""Adapters that no gradient has reached yet: the record, and by name a weak reference to each layer."""
+
+
+def watch_adapters() -> None:
+    """From now on, note the layers of every LoRA adapter that PEFT adds to a model, if PEFT is imported.
+
+    An adapter that is only counted, or loaded, is told from one that is trained by the gradients that reach it.
+    """
+    tuner_class = _unwatched(_TUNERS, "BaseTuner")
+    if tuner_class is None:
+        return
+    inject = tuner_class.inject_adapter
+
+    @functools.wraps(inject)
+    def note(tuner: Any, model: Any, adapter_name: str, *arguments: Any, **options: Any) -> Any:
+        added = inject(tuner, model, adapter_name, *arguments, **options)
+        with contextlib.suppress(Exception):  # of another kind of adapter nothing is noted
+            _note_adapter(model, adapter_name)
+        return added
+
+    tuner_class.inject_adapter, tuner_class._noted = note, True
+
+
+def _note_adapter(model: Any, adapter: str) -> None:
+    layers = {name: layer for name, layer in model.named_modules() if adapter in getattr(layer, "lora_A", ())}
+    noted = sum(len(record["layers"]) for record in _adapters)
+    if (
+        not layers
+        or noted + len(layers) > MAX_LAYERS
+        or any(_pair(layer, adapter)[0].is_meta for layer in layers.values())
+    ):
+        return
+    made = {
+        name: [[float(n) for n in _first(matrix)] for matrix in _pair(layer, adapter)] for name, layer in layers.items()
+    }
+    record = {
+        "trained": False,
+        "layers": {name: [*_strength(layer, adapter), *made[name]] for name, layer in layers.items()},
+    }
+    _adapters.append(record)
+    _waiting.append((record, {name: (weakref.ref(layer), adapter) for name, layer in layers.items()}))
+
+
+def _pair(layer: Any, adapter: str) -> tuple[Any, Any]:
+    return layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+
+
+def _first(matrix: Any) -> list[float]:
+    return matrix.detach().flatten()[:FIRST].float().cpu().tolist()
+
+
+def _strength(layer: Any, adapter: str) -> tuple[int, float]:
+    """The rank, and the factor before B·A."""
+    return int(layer.r[adapter]), float(layer.scaling[adapter])
+
+
+def _note_trained() -> None:
+    """Of the adapters that gradients have reached by now, note the strength that they are trained at."""
+    for waiting in list(_waiting):
+        record, references = waiting
+        layers = {name: (layer, adapter) for name, (ref, adapter) in references.items() if (layer := ref()) is not None}
+        reached = any(matrix.grad is not None for layer, adapter in layers.values() for matrix in _pair(layer, adapter))
+        if reached:
+            record["trained"] = True
+            for name, (layer, adapter) in layers.items():
+                record["layers"][name][:2] = _strength(layer, adapter)
+        if reached or not layers:
+            _waiting.remove(waiting)
+
+
 _PIPELINE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
-_generated: list[tuple[str, list[float]]] = []
+_generated: list[tuple[str, list[float], dict[str, Any]]] = []
+_SETTINGS = ("num_inference_steps", "guidance_scale", "guidance_rescale", "eta", "clip_skip")
+
+
+def settings_of(pipeline: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+    """What a call of a pipeline is asked for that shapes its pictures, beside prompts and noise: plain values by name."""
+    bound = inspect.signature(type(pipeline).__call__).bind_partial(pipeline, *arguments, **options)
+    bound.apply_defaults()
+    config = {name: item for name, item in pipeline.scheduler.config.items() if not name.startswith("_")}
+    found = {name: bound.arguments.get(name) for name in _SETTINGS}
+    found |= {
+        "negative_prompt": bool(bound.arguments.get("negative_prompt")),
+        "precision": str(pipeline.unet.dtype).removeprefix("torch."),
+        "scheduler": type(pipeline.scheduler).__name__[:100],
+        "scheduler_config": hashlib.sha256(repr(sorted(config.items())).encode()).hexdigest()[:16],
+    }
+    return {name: item if isinstance(item, str | bool | int | None) else float(item) for name, item in found.items()}
 
 
 def watch_generation() -> None:
     """From now on, note which noise each picture of a pipeline starts from, if the pipeline is imported.
 
-    Kept are the SHA-256 of the picture's pixels and the first numbers of its noise.
+    Kept are the SHA-256 of the picture's pixels, the first numbers of its noise, and the settings that it was made with.
     """
-    wanted = getattr(sys.modules.get(_PIPELINE), "StableDiffusionPipeline", None)
-    if not isinstance(wanted, type) or hasattr(wanted, "_noted"):
+    pipeline_class = _unwatched(_PIPELINE, "StableDiffusionPipeline")
+    if pipeline_class is None:
         return
-    pipeline_class: Any = wanted
     draw, generate = pipeline_class.prepare_latents, pipeline_class.__call__
     noises: list[Any] = []
 
@@ -114,14 +216,37 @@ def watch_generation() -> None:
     def note_pictures(*arguments: Any, **options: Any) -> Any:
         noises.clear()
         output = generate(*arguments, **options)
+        settings: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # a pipeline of the notebook's own may be called with anything
+            settings = settings_of(*arguments, **options)
         with contextlib.suppress(Exception):  # of what is no picture nothing is noted
             for picture, noise in zip(output[0], noises, strict=True):
                 if len(_generated) < MAX_GENERATED:
-                    _generated.append((digest(*pixels_of(picture)), [round(number, 3) for number in noise]))
+                    _generated.append((digest(*pixels_of(picture)), [round(number, 3) for number in noise], settings))
         return output
 
     pipeline_class.prepare_latents, pipeline_class.__call__ = note_noise, note_pictures
     pipeline_class._noted = True
+
+
+_LAYERS = "peft.tuners.lora.layer"
+_merges = 0
+
+
+def watch_merging() -> None:
+    """From now on, count how often PEFT merges an adapter into a linear layer, if PEFT is imported."""
+    layer_class = _unwatched(_LAYERS, "Linear")
+    if layer_class is None:
+        return
+    merge = layer_class.merge
+
+    @functools.wraps(merge)
+    def count(*arguments: Any, **options: Any) -> Any:
+        global _merges
+        _merges += 1
+        return merge(*arguments, **options)
+
+    layer_class.merge, layer_class._noted = count, True
 
 
 _passes = 0
@@ -138,21 +263,84 @@ def watch_training() -> None:
     def count(*arguments: Any, **options: Any) -> Any:
         global _passes
         _passes += 1
-        return backward(*arguments, **options)
+        done = backward(*arguments, **options)
+        if _waiting:
+            with contextlib.suppress(Exception):  # layers of the notebook's own may be anything
+                _note_trained()
+        return done
 
     autograd.backward, autograd._noted = count, True
 
 
+_steps = [0, 0]
+
+
+def watch_steps() -> None:
+    """From now on, count the steps of all optimizers, and those with a learning rate other than 0, if PyTorch is imported.
+
+    A schedule changes the rate as soon as the step is made, and then nobody can tell what it was.
+    """
+    module: Any = sys.modules.get("torch.optim.optimizer")
+    register = getattr(module, "register_optimizer_step_pre_hook", None)
+    if not callable(register) or hasattr(module, "_noted"):
+        return
+
+    def count(optimizer: Any, *arguments: Any) -> None:
+        _steps[0] += 1
+        moving = True
+        with contextlib.suppress(Exception):  # an optimizer of the notebook's own may keep its rate elsewhere
+            moving = any(group["lr"] != 0 for group in optimizer.param_groups)
+        _steps[1] += bool(moving)
+
+    register(count)
+    module._noted = True
+
+
+def raised() -> dict[str, Any]:
+    """The name of the last exception that was shown, and the number of the line of a cell that it came from, from 1."""
+    error = getattr(sys, "last_value", None)
+    trace = getattr(error, "__traceback__", None)
+    found: dict[str, Any] = {}
+    while trace is not None:
+        code, number = trace.tb_frame.f_code, trace.tb_lineno
+        if code.co_name.startswith("<") and ("ipykernel_" in code.co_filename or code.co_filename.startswith(_CELLS)):
+            found = {"name": type(error).__name__, "number": number}
+        trace = trace.tb_next
+    return found
+
+
+_CELLS = ("<ipython-input", "<timed exec>")
+"""What the code of cells is compiled as, besides files of ipykernel's; `%%time` compiles its cell's anew."""
+
+
+def tell_of_shutdown() -> None:
+    """Answer as `quit()` does where the notebook has asked its kernel to shut down, which happens a moment later."""
+    find: Any = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell: Any = find() if callable(find) else None
+    if getattr(shell, "exit_now", False):
+        shell.payload_manager.write_payload({"source": "ask_exit", "keepkernel": False})
+
+
 def seen() -> dict[str, Any]:
     """What was noted until now."""
-    return {"lora_configs": _lora_configs(), "paintings": _generated, "backward_passes": _passes}
+    return {
+        "lora_configs": _lora_configs(),
+        "lora_adapters": _adapters,
+        "paintings": _generated,
+        "backward_passes": _passes,
+        "optimizer_steps": _steps,
+        "merges": _merges,
+    }
 
 
 def watch() -> None:
     """Note from here on what is gone when the notebook has run, of the libraries that were imported so far."""
     watch_lora_configs()
+    watch_adapters()
     watch_generation()
+    watch_merging()
     watch_training()
+    watch_steps()
 
 
 class Imports:
@@ -163,7 +351,7 @@ class Imports:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """What the other finders know of the module; its loader calls :func:`watch` once, and is then as it was."""
-        if name not in ("torch", _CONFIGS, _PIPELINE):
+        if name not in ("torch", _CONFIGS, _TUNERS, _LAYERS, _PIPELINE):
             return None
         others = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path) if finder is not self)
         found = next((spec for find in others if find is not None and (spec := find(name, path, target))), None)

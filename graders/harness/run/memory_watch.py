@@ -77,19 +77,30 @@ class MemoryWatch(_Watch):
         return self._exceeded or machine_kills() > self._kills
 
     def _look(self, family: list[psutil.Process]) -> None:
-        held, threads = {}, 0
+        # Who watches over what was forked ends whatever is left, once the program has ended, and then itself
+        victims = family[1:] if self._forked else family
+        if self.too_many_processes or _threads(family) > self.processes:
+            self.too_many_processes = True
+            _kill(victims)
+            return
+        held = {}
         for process in family:
-            with contextlib.suppress(psutil.Error), process.oneshot():
+            with contextlib.suppress(psutil.Error):
                 held[process] = _proportional(process) if self._forked else process.memory_info().rss
-                threads += process.num_threads()
         total = sum(held.values()) + self._files()
         self.peak_memory_bytes = max(self.peak_memory_bytes, total)
-        if threads > self.processes:
-            self.too_many_processes = True
-            _kill(family)
-        elif self.memory is not None and total > self.memory:
-            _kill(family if self._exceeded or not held else [max(held, key=lambda process: held[process])])
+        if self.memory is not None and total > self.memory:
+            largest = max(victims, key=lambda process: held.get(process, 0), default=None)
+            _kill(victims if self._exceeded or largest is None else [largest])
             self._exceeded = True
+
+
+def _threads(family: list[psutil.Process]) -> int:
+    count = 0
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            count += process.num_threads()
+    return count
 
 
 def _proportional(process: psutil.Process) -> int:

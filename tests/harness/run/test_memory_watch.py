@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from graders.harness.run.memory import MemoryWatch, watch_gpu
+from graders.harness.run.memory_watch import MemoryWatch, watch_gpu
 from tests.patience import PATIENCE
 
 HOLD = "x = b'x' * (200 << 20); import time; time.sleep(60)"

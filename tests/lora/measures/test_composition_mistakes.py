@@ -2,16 +2,16 @@
 
 import pytest
 
-from graders.lora.measures.hypotheses import Noise, drifting, explain, hypotheses, same, starts
+from graders.lora.measures.composition_mistakes import Noise, drifting, explain, hypotheses, same, starts
 
 GRID = [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.7, 0.4), (0.8, 1.0), (1.0, 0.5)]
 SCALES = (2.0, 3.0)
 
 
-def name(at_work, cell):
+def name(at_work, cell, merges=True):
     """What is said of a cell whose grid shows the weights ``at_work``, a pair for each cell."""
     shown = dict(zip(GRID, at_work, strict=True))
-    mistake = explain(cell, GRID, lambda c, w: same(shown[c], w), hypotheses(GRID, SCALES))
+    mistake = explain(cell, GRID, lambda c, w: same(shown[c], w), hypotheses(GRID, SCALES, merges))
     return mistake.misconception if mistake else None
 
 
@@ -46,6 +46,11 @@ def test_what_is_merged_and_never_taken_out_adds_up():
 def test_merging_again_what_is_merged_changes_nothing():
     """Every cell shows what was merged for the first one."""
     assert name([(1, 0)] * len(GRID), (0.7, 0.4)) == "fused-twice"
+
+
+def test_without_a_merge_the_first_weights_were_kept():
+    """Where nothing was merged, every cell shows the first one's weights because the others were ignored."""
+    assert name([(1, 0)] * len(GRID), (0.7, 0.4), merges=False) == "weights-ignored"
 
 
 def test_a_base_after_adapters_shows_the_last_cell():

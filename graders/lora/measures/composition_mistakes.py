@@ -27,7 +27,7 @@ class Hypothesis:
 
 
 _WEIGHTS = "Right before each picture, print pipe.get_active_adapters() and the weights that you set."
-_HINTS = {
+HINTS = {
     "lora-never-applied": "Are the adapters loaded into the pipeline that paints, active, and not disabled? "
     "pipe.get_active_adapters() tells.",
     "weights-swapped": f"{_WEIGHTS} Which entry of a cell belongs to which adapter?",
@@ -44,17 +44,18 @@ _HINTS = {
 }
 
 
-def hypotheses(grid: Sequence[Weights], scales: Weights) -> list[Hypothesis]:
+def hypotheses(grid: Sequence[Weights], scales: Weights, merges: bool = True) -> list[Hypothesis]:
     """The mistakes that are known, the more specific first; ``scales`` are the adapters' own α/r.
 
     Where both α/r are 2, leaving it out looks exactly like taking the mean of two changes; the former comes first.
+    ``merges`` says whether the pipeline may have merged adapters into the base model's weights.
     """
 
     def each(slug: str, weights: Callable[[float, float], Weights]) -> Hypothesis:
-        return Hypothesis(slug, _HINTS[slug], tuple(weights(*cell) for cell in grid))
+        return Hypothesis(slug, HINTS[slug], tuple(weights(*cell) for cell in grid))
 
     def whole(slug: str, at_work: Iterable[Weights]) -> Hypothesis:
-        return Hypothesis(slug, _HINTS[slug], tuple(at_work))
+        return Hypothesis(slug, HINTS[slug], tuple(at_work))
 
     return [
         each("lora-never-applied", lambda a, b: (0.0, 0.0)),
@@ -77,7 +78,7 @@ def hypotheses(grid: Sequence[Weights], scales: Weights) -> list[Hypothesis]:
         each("deltas-averaged", lambda a, b: (a / 2, b / 2)),
         whole("fused-twice", accumulate(grid, lambda sum_, cell: (sum_[0] + cell[0], sum_[1] + cell[1]))),
         each("fused-twice", lambda a, b: (2 * a, 2 * b)),
-        whole("fused-twice", _stuck(grid)),
+        whole("fused-twice" if merges else "weights-ignored", _stuck(grid)),
         whole("adapters-left-over", _kept(grid)),
         whole("adapters-left-over", _left(grid)),
         whole("adapters-left-over", _ever(grid)),
@@ -85,7 +86,7 @@ def hypotheses(grid: Sequence[Weights], scales: Weights) -> list[Hypothesis]:
 
 
 def _stuck(grid: Sequence[Weights]) -> Iterator[Weights]:
-    """What was merged first stays: PEFT merges an adapter that is merged already no second time."""
+    """What came first stays: PEFT merges an adapter that is merged already no second time."""
     first = (0.0, 0.0)
     for cell in grid:
         first = first if any(first) else cell
