@@ -15,6 +15,7 @@ from graders.harness import grade
 from graders.harness.lesson import HandIn
 from graders.harness.live.snapshot import Wanted, take
 from graders.harness.run.evidence import Evidence
+from graders.harness.run.kernel import watchers
 from graders.lora import catalog
 from graders.lora.measures.architecture import architecture_of
 
@@ -140,6 +141,21 @@ def left(name: str, hands: Hands, folder: Path, changes: Variables, again: HandI
     return HandIn(Evidence(folder / "run"), given, again)
 
 
+NOTED = ("_built", "_adapters", "_waiting", "_generated")
+"""Where the watchers keep what they saw, which may be of other tests."""
+
+
+@pytest.fixture(params=[0, 1, 11], ids="{} passes".format)
+def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Backward passes that were seen, of whatever: fewer than the shortest training has. Nothing else was seen."""
+    for name in NOTED:
+        monkeypatch.setattr(watchers, name, [])
+    for name, value in {"_passes": request.param, "_steps": [0, 0], "_merges": 0}.items():
+        monkeypatch.setattr(watchers, name, value)
+    return int(request.param)
+
+
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize(("name", "what"), NOTHING)
 def test_nothing_earns_nothing(tmp_path: Path, name: str, what: str) -> None:
     """A hand-in that does nothing gets no point from any check, and none from the comparison of its runs."""
