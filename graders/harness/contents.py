@@ -20,17 +20,17 @@ HOLDS, LACKS = 0.5, 0.25
 
 
 class Contents:
-    """What a notebook holds of the ``exercises`` of a lesson."""
+    """What a notebook holds of the ``exercises`` of a lesson; ``cells`` are its code cells."""
 
     def __init__(self, notebook: NotebookNode, exercises: Sequence[Exercise]) -> None:
         self._exercises = {exercise.name: exercise for exercise in exercises}
-        self._cells = source.code(notebook)
-        self._known = Notebook(self._cells)
+        self.cells = source.code(notebook)
+        self._known = Notebook(self.cells)
         self._flows = self._known.flows
         self._results = {name for exercise in exercises for name in exercise.hand_in}
         self._filled = set[str]().union(*(flow.fills for flow in self._flows))
         homes = {cell.id for cell in parameter_cells(notebook, {name for one in exercises for name in one.parameters})}
-        self._homes = [at for at, cell in enumerate(self._cells) if cell.id in homes]
+        self._homes = [at for at, cell in enumerate(self.cells) if cell.id in homes]
 
     @property
     def held(self) -> list[str]:
@@ -62,8 +62,8 @@ class Contents:
         home = max(before, key=lambda at: (len(self._flows[at].binds & parameters), at), default=None)
         needed = self._known.needed({*range(begins, ends + 1)} | ({home} if home is not None else set()))
         # A cell that does not compile would end the run, and does so where it belongs to this exercise
-        needed -= {at for at, cell in enumerate(self._cells) if cell.fault and not begins <= at <= ends}
-        return [cell.id for at, cell in enumerate(self._cells) if at not in needed]
+        needed -= {at for at, cell in enumerate(self.cells) if cell.fault and not begins <= at <= ends}
+        return [cell.id for at, cell in enumerate(self.cells) if at not in needed]
 
     def _section(self, name: str, held: Sequence[str]) -> tuple[int, int]:
         """The first and the last cell of an exercise: the last that fills what is to be handed in, before another one begins."""
@@ -74,7 +74,7 @@ class Contents:
         touched = [flow.uses | flow.fills if at not in self._homes else set() for at, flow in enumerate(self._flows)]
         fills = [at for at, flow in enumerate(self._flows) if flow.fills & hand_in]
         begins = next((at for at, names in enumerate(touched) if names & own), fills[0])
-        titled = [self._titled(at) & {*held} for at in range(len(self._cells))]
+        titled = [self._titled(at) & {*held} for at in range(len(self.cells))]
         begins = max((at for at in range(begins + 1) if titled[at] == {name}), default=begins)
         foreign = [
             bool(titled[at] - {name} or (flow.uses | flow.fills) & inputs or flow.fills & results)
@@ -83,7 +83,7 @@ class Contents:
         ]
         # As far as what it fills outweighs what is plainly of other exercises: names that one needs, another may use by chance
         best, ends, seen, passed = -1, begins, set[str](), 0
-        for at in range(begins, len(self._cells)):
+        for at in range(begins, len(self.cells)):
             passed += foreign[at] and at > begins
             seen |= self._flows[at].fills & hand_in
             if len(seen) - passed > best:
@@ -101,4 +101,4 @@ class Contents:
         return self._exercises[name].parameters.keys() - others or {*self._exercises[name].hand_in}
 
     def _titled(self, at: int) -> set[str]:
-        return {one for heading in self._cells[at].headings for one in exercises_named(heading)}
+        return {one for heading in self.cells[at].headings for one in exercises_named(heading)}

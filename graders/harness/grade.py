@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib
 import os
@@ -12,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,13 +18,14 @@ from typing import Any
 
 from graders.harness.checking import Checked, CheckLimits, run_checks, titles
 from graders.harness.contents import Contents
+from graders.harness.data.claim import claimed
 from graders.harness.errors import ExplainedError
 from graders.harness.imports import importing
 from graders.harness.lesson import Exercise, HandIn
 from graders.harness.machine import hub
 from graders.harness.machine.packages import blame
 from graders.harness.result import Result
-from graders.harness.run import cores, imports, isolations, source
+from graders.harness.run import cores, imports, isolations
 from graders.harness.run.beside import modules
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.interpreter import Interpreter
@@ -43,9 +42,6 @@ from graders.lora import catalog
 from graders.lora.fixtures import used
 from graders.lora.measures import thresholds
 from graders.lora.profile import PRECISIONS, STANDARD, Profile, beside, precision_of
-
-PATIENCE = 3.0
-"""Seconds to wait for a folder that another command has, which is at work in it if it still has it then."""
 
 
 class GradingError(ExplainedError):
@@ -136,6 +132,7 @@ def find_notebook(name: str, folder: Path) -> Path:
 def execute(
     name: str,
     notebook: Path,
+    contents: Contents,
     folder: Path,
     parameters: Mapping[str, Any],
     watcher: Watcher | None = None,
@@ -160,8 +157,7 @@ def execute(
     within = within or Setting()
     _ensure_fits(exercise, within.profile)
     own = within.profile.parameters.get(name, {})
-    given = {**exercise.parameters, **_own_seed(exercise, notebook), **own, **parameters}
-    contents = Contents(read_notebook(notebook), exercises())
+    given = {**exercise.parameters, **_own_seed(exercise, contents), **own, **parameters}
     left_out = contents.left_out(name)
     if left_out is not None:
         # What it needs of the other exercises runs with their parameters
@@ -248,12 +244,11 @@ def _ensure_fits(exercise: Exercise, profile: Profile) -> None:
             raise GradingError(problem, "Save it with StableDiffusionPipeline.save_lora_weights.")
 
 
-def _own_seed(exercise: Exercise, notebook: Path) -> dict[str, int]:
+def _own_seed(exercise: Exercise, contents: Contents) -> dict[str, int]:
     """The seed that the notebook's code picks: to save it again, or to change a text, changes nothing."""
     if not exercise.seeds:
         return {}
-    code = "\0".join(cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code")
-    digest = hashlib.sha256(code.encode()).digest()
+    digest = hashlib.sha256("\0".join(cell.text for cell in contents.cells).encode()).digest()
     return {"SEED": exercise.seeds[digest[0] % len(exercise.seeds)]}
 
 
@@ -325,14 +320,17 @@ def grade(
 
     ``beside`` is an archive of the files that stand beside it, as :mod:`graders.harness.run.beside` makes it.
     With ``only`` some checks, there is no second run unless they look at it. What ``folder`` held before is kept until then,
-    so that what cannot be graded, or is interrupted, costs nothing. Raises :class:`GradingError` if another process grades
+    so that what cannot be graded, or is interrupted, costs nothing. Raises :class:`ClaimedError` if another process grades
     into ``folder`` at the moment.
     """
-    _look(name, notebook, within or Setting(), beside)
+    contents = Contents(read_notebook(notebook), exercises())
+    _look(name, contents, within or Setting(), beside)
     twice = not only or bool({*only} & {*titles(module_of(name), "again")})
-    with _emptied(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
+    with claimed(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
         timings: dict[str, float] = {}
-        hand_in = execute(name, notebook, partial, parameters or {}, watcher, other, within, twice, timings, beside)
+        hand_in = execute(
+            name, notebook, contents, partial, parameters or {}, watcher, other, within, twice, timings, beside
+        )
         if error := hand_in.evidence.run.error:
             blame(error.ename, error.evalue, within.python if within else None)
         result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking, timings)
@@ -341,56 +339,17 @@ def grade(
     return result
 
 
-def _look(name: str, notebook: Path, within: Setting, beside: bytes) -> None:
+def _look(name: str, contents: Contents, within: Setting, beside: bytes) -> None:
     """What is to be known before a notebook runs: that it is for this exercise, and that its imports are there.
 
     Raises :class:`NotebookError` and :class:`MissingImports`.
     """
-    read = read_notebook(notebook)
-    contents = Contents(read, exercises())
     contents.ensure_meant(name)
     left_out = contents.left_out(name) or ()
-    cells = [cell for cell in source.code(read) if cell.id not in left_out]
+    cells = [cell for cell in contents.cells if cell.id not in left_out]
     sandboxed = within.isolation is not None and within.isolation.name != NoIsolation.name
     if missing := imports.missing(cells, within.python, sandboxed, {*within.own_files, *modules(beside)}):
         raise imports.MissingImports(missing, imports.advice(missing[0].name, within.python))
-
-
-@contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
-    """A folder without what an interrupted grading left in it, which is this process's alone, wherever it is moved."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()  # not ours: what a link leads to stays as it is
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        # The other command may have put its result in place meanwhile, and this folder with it
-        mine = _locked(descriptor) and folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
-        if not mine:
-            raise GradingError(
-                "This notebook is being graded already, by another command.", "Wait until that has ended."
-            )
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        yield folder
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the lock could be had; what is left of a command that was killed ends, and gives it back, within seconds."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.1)
-        except OSError:  # a file system without locks
-            return True
-        else:
-            return True
 
 
 def rescore(

@@ -248,12 +248,17 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _here(node: ast.AST) -> Iterator[ast.AST]:
     """The node and all in it that is done now, and not when a function is called."""
-    yield node
-    for name, value in ast.iter_fields(node):
-        if not (isinstance(node, _SCOPES) and name == "body"):
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST):
-                    yield from _here(child)
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        inner: list[ast.AST] = []
+        for name, value in ast.iter_fields(node):
+            if not (isinstance(node, _SCOPES) and name == "body"):
+                inner += [
+                    child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)
+                ]
+        waiting += reversed(inner)
 
 
 def uses(node: ast.AST, deferred: bool = True) -> set[str]:

@@ -81,6 +81,7 @@ class Collector:
         self.records: dict[str, dict[str, Any]] = {}
         self.noted, self.cost = -math.inf, 0.0
         self.digests: dict[int, tuple[Any, tuple[int, int], str]] = {}
+        self.modules: dict[str, tuple[list[Any], list[Any], dict[str, Any]]] = {}
         self.readers = {
             "value": self._value, "tensor": self._tensor, "pictures": self._pictures, "module": self._module,
             "optimizer": self._optimizer,
@@ -93,6 +94,7 @@ class Collector:
             self.unets = max(self.unets, watchers.unets())  # every time: they may be gone when the next cell has run
             if final:
                 self.digests.clear()  # whoever writes past PyTorch's count of changes is found out at the end
+                self.modules.clear()
             self.size = 0
             records = {name: self._record(name, kind, namespace, cell) for name, kind in self.spec.items()}
             for name, record in records.items():
@@ -230,9 +232,17 @@ class Collector:
     def _module(self, value: Any, name: str) -> dict[str, Any]:
         if not is_of(value, "torch.nn", "Module"):
             raise Unreadable("not a torch.nn.Module")
+        kind = {"class": type(value).__name__, "training": bool(value.training)}
+        named = list(value.named_parameters())
+        state = [(key, parameter.requires_grad, *_state_of(parameter)) for key, parameter in named]
+        held, before, known = self.modules.get(name, ([], [], {}))
+        if known and before == state and all(ref() is one for ref, (_, one) in zip(held, named, strict=True)):
+            self._spend(size := self._size_of(known["file"]))
+            if size:
+                return {**known, **kind}
         tensors: dict[str, Any] = {}
         parameters = []
-        for key, parameter in value.named_parameters():
+        for key, parameter in named:
             facts = {"name": key, "trainable": parameter.requires_grad, "identity": id(parameter)}
             parameters.append(facts)
             if parameter.grad is not None:
@@ -242,8 +252,9 @@ class Collector:
                 facts |= {"dtype": dtype_of(parameter), "shape": shape, "sha256": self._digest_of(parameter)}
                 continue
             tensors["value:" + key] = parameter
-        kind = {"class": type(value).__name__, "training": bool(value.training)}
-        return {"file": self._save(name, tensors), **kind, "parameters": parameters}
+        known = {"file": self._save(name, tensors), "parameters": parameters}
+        self.modules[name] = [weakref.ref(one) for _, one in named], state, known
+        return {**known, **kind}
 
     def _digest_of(self, parameter: Any) -> str:
         """Of a large parameter, which is gone through again only if PyTorch has counted a change."""
@@ -281,6 +292,17 @@ class Collector:
         file = f"{name}.{digest}.safetensors"
         os.replace(os.path.join(self.folder, f"{name}.new"), os.path.join(self.folder, file))
         return file
+
+
+def _state_of(parameter: Any) -> tuple[Any, ...]:
+    """What is another whenever a parameter's numbers or its gradient's are: of what is trained, a digest of them.
+
+    An optimizer of the notebook's own may write past PyTorch's count of changes, but not to what is frozen.
+    """
+    if parameter.grad is None and not parameter.requires_grad and not parameter.is_inference():
+        return parameter._version, parameter.data_ptr()
+    both = (parameter, parameter.grad)
+    return tuple(hashlib.sha256(bytes_of(ensure_dense(one))).digest() if one is not None else None for one in both)
 
 
 _MOMENTS = ("first", "since", "until", "gone")
