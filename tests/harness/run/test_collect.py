@@ -114,6 +114,36 @@ def test_large_parameters_that_change(tmp_path):
     assert digest(final=True) != second
 
 
+def test_modules_that_change(tmp_path):
+    """What is trained is read in full after every cell, also where an optimizer writes past PyTorch's count of changes."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3).requires_grad_(False))
+    collector = Collector({"x": "module"}, str(tmp_path))
+
+    def file(final: bool = False) -> str:
+        collector.collect({"x": net}, final=final)
+        name = json.loads((tmp_path / "x.json").read_text())["file"]
+        assert (tmp_path / name).is_file()
+        return str(name)
+
+    files = [file()]
+    assert file() == files[0]
+    net[0].weight.data.add_(1)
+    files.append(file())
+    net(torch.ones(1, 3)).sum().backward()
+    files.append(file())
+    net[0].weight.grad.data.mul_(2)
+    files.append(file())
+    net[1].weight.add_(1)
+    files.append(file())
+    net[1].weight.numpy()[0, 0] = 100  # past the count, and frozen: seen at the end
+    files.append(file(final=True))
+    net[1] = torch.nn.Linear(3, 3).requires_grad_(False)
+    files.append(file())
+    assert len({*files}) == len(files)
+    (tmp_path / files[-1]).unlink()
+    assert file() == files[-1]  # and is there again
+
+
 def test_pictures_that_are_closed_later(tmp_path):
     """A picture that is closed after a cell counts as it was before."""
     collector = Collector({"x": "pictures"}, str(tmp_path))
