@@ -12,7 +12,6 @@ from graders.harness.machine.room import TRUE_UNET
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
 from graders.harness.report.causes import advice_for
 from graders.harness.result import CheckResult, Outcome, Result
-from graders.harness.run.imports import ELSEWHERE
 from graders.lora.misconceptions import MISCONCEPTIONS
 
 MARKS = {
@@ -263,10 +262,8 @@ def missing(gradebook: Gradebook) -> dict[str, tuple[str, ...]]:
 
 def question(module: str, hand_ins: int) -> str:
     """What only the instructor knows of a module that is neither installed nor handed in."""
-    what = "install it for notebooks, or is it the students' own file?"
-    if module in ELSEWHERE:
-        what = f"it exists only in {ELSEWHERE[module]}. Ask for notebooks without it, or grade them as they are?"
-    return f"`{module}`, in {hand_ins} hand-in{'' if hand_ins == 1 else 's'}: {what}"
+    said = f"`{module}`, in {hand_ins} hand-in{'' if hand_ins == 1 else 's'}"
+    return f"{said}: install it for notebooks, or is it the students' own file?"
 
 
 def remarks(grade: Grade) -> Iterator[str]:

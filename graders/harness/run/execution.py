@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from nbformat.v4 import new_code_cell
 
 from graders.harness.data import files, values
 from graders.harness.ending import SESSION
-from graders.harness.run import TROUBLE, beside, kernel, nesting, source, warm
+from graders.harness.run import TROUBLE, beside, imports, kernel, nesting, source, warm
 from graders.harness.run import notebook as notebooks
 from graders.harness.run.client import MAX_OUTPUT, Client
 from graders.harness.run.kernels import POLL, StartError, manager_of, socket_folder
@@ -42,7 +42,7 @@ from graders.harness.run.memory_watch import kill_descendants
 _ASKED = "the notebook asked its kernel to shut down, as quit() and exit() do"
 _COLLECTOR = "_grading_collector"
 _PREPARE = f"""
-def {_COLLECTOR}(sources, spec, folder):
+def {_COLLECTOR}(sources, spec, folder, elsewhere):
     import sys, types
     package = sys.modules["{_COLLECTOR}"] = types.ModuleType("{_COLLECTOR}")
     package.__path__ = []
@@ -51,8 +51,8 @@ def {_COLLECTOR}(sources, spec, folder):
         module.__package__ = "{_COLLECTOR}"
         setattr(package, name, module)
         exec(compile(source, name + ".py", "exec", dont_inherit=True), module.__dict__)
-    package.collect.prepare(spec, folder)
-{_COLLECTOR}(%r, %r, %r)
+    package.collect.prepare(spec, folder, elsewhere)
+{_COLLECTOR}(%r, %r, %r, %r)
 del {_COLLECTOR}
 """
 _COLLECT = f"import {_COLLECTOR}\n{_COLLECTOR}.collect.cell = %r\n{_COLLECTOR}.collect.collect(%r)\ndel {_COLLECTOR}\n"
@@ -60,11 +60,14 @@ _MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|unable to alloca
 _ARROW = re.compile(r"^-+> ?\d+ (.*)$", re.MULTILINE)
 
 
-def preparation(hand_in: Mapping[str, str], variables: Path) -> str:
-    """The code of a cell that sets up the collection of variables, by name and kind, into the folder ``variables``."""
+def preparation(hand_in: Mapping[str, str], variables: Path, elsewhere: Sequence[str] = ()) -> str:
+    """The code of a cell that sets up the collection of variables, by name and kind, into the folder ``variables``.
+
+    Modules that are only ``elsewhere`` get stand-ins.
+    """
     place = Path(kernel.__file__).parent
     sources = {name: (place / f"{name}.py").read_text(encoding="utf-8") for name in kernel.PARTS}
-    return _PREPARE % (sources, dict(hand_in), str(variables))
+    return _PREPARE % (sources, dict(hand_in), str(variables), [*elsewhere])
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Execution:
         code_cells = [cell.id for cell in handed_in.cells if cell.cell_type == "code"]
         self.numbers: dict[str, int] = {cell: number for number, cell in enumerate(code_cells, 1)}
         handed_in = notebooks.without(handed_in, request["left_out"])
+        self.elsewhere = imports.elsewhere(source.code(handed_in))
         self.last = max((self.numbers[cell.id] for cell in handed_in.cells if notebooks.is_code(cell)), default=0)
         # Absolute, so that they are found wherever the notebook moves to
         self.parameters = {
@@ -133,7 +137,7 @@ class Execution:
     async def _all(self) -> Ending:
         """Every cell in turn, a collection after each, and one more at the end of any kind."""
         spec = {**dict.fromkeys(self.parameters, "value"), **self.request["hand_in"]}
-        prepared = await self._attempt(self.cells, 60.0, preparation(spec, self.variables))
+        prepared = await self._attempt(self.cells, 60.0, preparation(spec, self.variables, self.elsewhere))
         if prepared is not None:
             raise StartError(f"the collector could not be prepared: {prepared}")
         self.tell("ready")

@@ -18,14 +18,13 @@ from pathlib import Path
 from graders.harness.errors import ExplainedError
 from graders.harness.run import packages
 from graders.harness.run.interpreter import PATIENCE, Interpreter
+from graders.harness.run.kernel.stand_ins import ELSEWHERE
 from graders.harness.run.source import Code
 
 MOST = 500
 """Imports that are looked for."""
 OFFERED = "graders"
 """It is there for every notebook, whatever is installed."""
-ELSEWHERE = {"google.colab": "Google Colab", "kaggle_secrets": "Kaggle", "dbutils": "Databricks"}
-"""Modules that are in no package: where they are."""
 _SPACES = ("google",)
 """Names that several packages share, of which one may be there and another not."""
 _FILE = re.compile(r"(?<!\w)(\w{1,100})\.py(?!\w)")
@@ -62,12 +61,8 @@ class MissingImports(ExplainedError):
         self.names = tuple(dict.fromkeys(one.name for one in missing))
         first, others = missing[0], [f"`{name}`" for name in self.names[1:]]
         also = f" The same goes for {', '.join(others)}." if others else ""
-        only = (
-            f"it exists only in {ELSEWHERE[first.name]}"
-            if first.name in ELSEWHERE
-            else "it is neither installed nor beside the notebook"
-        )
-        super().__init__(f"The notebook imports `{first.name}` in {first.place}, and {only}.{also}", fix)
+        problem = f"The notebook imports `{first.name}` in {first.place}, and it is neither installed nor beside the notebook."
+        super().__init__(problem + also, fix)
 
 
 def top_level(cells: Sequence[Code]) -> list[Import]:
@@ -86,23 +81,27 @@ def missing(
 ) -> list[Import]:
     """What the cells import at their top level that is neither installed nor ``beside`` the notebook: names of modules.
 
+    Modules of Colab's and the like have stand-ins.
     Nothing where the notebook may install it or look elsewhere, which in a sandbox without network it cannot.
     """
     text = "\n".join(cell.text for cell in cells)
     if not sandboxed and _INSTALLS.search(text):
         return []
     written = {*_FILE.findall(text)}  # or fetched, or looked for: it is known that it is a file
-    asked = [one for one in top_level(cells)[:MOST] if one.name not in {OFFERED, *written, *beside}]
+    asked = [one for one in top_level(cells)[:MOST] if one.name not in {OFFERED, *ELSEWHERE, *written, *beside}]
     if python is None:
         asked = [one for one in asked if one.name not in sys.stdlib_module_names]
     there = _there(tuple(sorted(one.name for one in asked)), python, sandboxed) if asked else set()
     return [one for one in asked if one.name not in there]
 
 
+def elsewhere(cells: Sequence[Code]) -> list[str]:
+    """The modules that the cells import as if they were there, and that are only on Colab and the like."""
+    return [one.name for one in top_level(cells) if one.name in ELSEWHERE]
+
+
 def advice(name: str, python: Interpreter | None) -> str:
     """What to do about a module that one's own notebook imports and that is not there."""
-    if name in ELSEWHERE:
-        return "Take that cell out, or import it inside `try:` with `except ImportError:`, and go on without it."
     program = python.program if python else sys.executable
     return f"If it is a package: {program} -m pip install {name}. If it is a file of yours, put {name}.py beside the notebook."
 

@@ -20,8 +20,14 @@ _ASKED = (
         "name.",
     ),
     (
-        r"^(?:[ \t]*[!%][ \t]*(?P<cli>huggingface-cli login|hf auth login|wandb login)|[^#\n]*\b(?P<what>notebook_login)\()",
+        r"^(?:[ \t]*[!%][ \t]*(?P<cli>huggingface-cli login|hf auth login|wandb login)"
+        r"|[^#\n]*\b(?P<what>notebook_login|interpreter_login|login)\()",
         "Nobody has to log in where your hand-in is graded: there is no network, and the models are there. Leave `{}` out.",
+    ),
+    (
+        r"^(?:from|import)[ \t]+(?P<what>google\.colab|kaggle_secrets)\b",
+        "`{}` is only where you wrote the notebook. Where your hand-in is graded, what comes of it does nothing: no drive is "
+        "mounted, no file goes up or down, no secret is known. That does not matter unless a later cell needs one of them.",
     ),
     (
         r"^(?:[ \t]*(?P<what>%pdb|%debug)|[^#\n]*\b(?P<call>breakpoint|set_trace)\()",

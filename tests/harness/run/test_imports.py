@@ -22,7 +22,7 @@ MISSING = {
     "a package": ("import numpy, korniaa.losses as k", ["korniaa"]),
     "a part of one": ("from lora_utilz.layers import Lora", ["lora_utilz"]),
     "several": ("import os\nimport korniaa\nfrom lpipz import LPIPS", ["korniaa", "lpipz"]),
-    "Colab's": ("from google.colab import drive\nimport google.protobufx", ["google.colab", "google.protobufx"]),
+    "a part of a name that several share": ("import google.protobufx", ["google.protobufx"]),
     "in a block that always runs": (
         "import warnings\nwith warnings.catch_warnings():\n    import korniaa",
         ["korniaa"],
@@ -42,6 +42,7 @@ def test_what_is_missing_is_named(text: str, expected: list[str]) -> None:
 
 THERE = {
     "what is installed": "import torch, numpy as np\nfrom diffusers import UNet2DConditionModel\nimport os.path",
+    "what has a stand-in": "from google.colab import drive\nimport kaggle_secrets",
     "what is offered": "from graders import style_similarity",
     "it may fail": "try:\n    import xformerz\nexcept ImportError:\n    xformerz = None",
     "on a condition": "import sys\nif 'google.colab' in sys.modules:\n    from google.colab import drive",
@@ -77,5 +78,3 @@ def test_what_is_said() -> None:
     assert "The same goes for `lpipz`." in error.problem
     assert "-m pip install korniaa" in error.fix
     assert "korniaa.py" in error.fix
-    colab = imports.MissingImports(missing(cells("import google.colab"), None, True), "")
-    assert "only in Google Colab" in colab.problem

@@ -297,6 +297,32 @@ def test_folders_of_colab_and_kaggle(run_cells, bubblewrap):
         assert (evidence.folder / "work" / "b").is_file()
 
 
+COLAB = """
+import google.colab.files
+from google.colab import drive, userdata
+from google.colab.output import eval_js
+from kaggle_secrets import UserSecretsClient
+drive.mount("/content/drive", force_remount=True)
+given = [google.colab.files.upload(), userdata.get("HF_TOKEN"), UserSecretsClient().get_secret("token"), eval_js("1")]
+google.colab.files.download("a.txt")
+"""
+LOGIN = """
+from huggingface_hub import login
+login(token="hf_x")
+went_on = True
+"""
+
+
+def test_what_is_only_elsewhere(run_cells):
+    """Modules of Colab's and Kaggle's, imported as if they were there, do nothing; who asks first is told that they are not."""
+    asked = "try:\n    import google.colab\n    there = True\nexcept ImportError:\n    there = False"
+    evidence = run_cells(COLAB, LOGIN, hand_in={"given": "value", "went_on": "value"})
+    assert evidence.run.ended == "completed"
+    assert evidence.value("given") == [{}, "", "", None]
+    assert evidence.value("went_on") is True
+    assert run_cells(asked, hand_in={"there": "value"}).value("there") is False
+
+
 @pytest.mark.parametrize("status", [70, 1])
 def test_trouble(run_cells, status):
     """When what runs a notebook fails itself, nobody is blamed; any other end of it is the notebook's."""

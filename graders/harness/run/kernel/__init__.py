@@ -4,5 +4,5 @@ The texts of these files are executed there as a package without a place on any 
 standard library and each other.
 """
 
-PARTS = ("libraries", "encoding", "pictures", "watchers", "collect")
+PARTS = ("libraries", "encoding", "pictures", "stand_ins", "watchers", "collect")
 """The files, each after those that it imports."""

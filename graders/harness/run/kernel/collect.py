@@ -43,7 +43,7 @@ from collections.abc import Iterable, Mapping, Sequence, ValuesView
 from itertools import chain
 from typing import Any
 
-from . import watchers
+from . import stand_ins, watchers
 from .encoding import (
     MAX_DEPTH,
     SAFETENSORS,
@@ -337,9 +337,13 @@ cell = 0
 """The number of the code cell that has run last, which is told before each collection."""
 
 
-def prepare(spec: Mapping[str, str], folder: str) -> None:
-    """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path."""
+def prepare(spec: Mapping[str, str], folder: str, elsewhere: Sequence[str] = ()) -> None:
+    """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path.
+
+    Modules named in ``elsewhere`` get stand-ins.
+    """
     global _collector
+    stand_ins.offer(elsewhere)
     watchers.watch()  # what is imported already
     sys.meta_path.insert(0, watchers.Imports())
     _collector = Collector(spec, folder)

@@ -14,6 +14,7 @@ import sys
 import weakref
 from typing import Any
 
+from . import stand_ins
 from .encoding import Encoder
 from .pictures import digest, pixels_of
 
@@ -352,6 +353,7 @@ def watch() -> None:
     watch_merging()
     watch_training()
     watch_steps()
+    stand_ins.excuse_logins()
 
 
 class Imports:
@@ -362,7 +364,7 @@ class Imports:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """What the other finders know of the module; its loader calls :func:`watch` once, and is then as it was."""
-        if name not in ("torch", _CONFIGS, _TUNERS, _LAYERS, _PIPELINE):
+        if name not in ("torch", _CONFIGS, _TUNERS, _LAYERS, _PIPELINE, stand_ins.LOGIN):
             return None
         others = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path) if finder is not self)
         found = next((spec for find in others if find is not None and (spec := find(name, path, target))), None)
