@@ -65,12 +65,12 @@ class Status(StrEnum):
 class Grade:
     """What a student has for one exercise.
 
-    ``max_score`` and ``max_written`` are the points to be had from the graders and for written answers. ``written`` are
-    the points that a person gave, None before all answers were read. ``penalty`` are the points lost for being late.
-    ``note`` says in a sentence why there is no result, or what a person should look at. ``folder`` keeps the run.
-    ``missing`` are modules that the notebook imports and that nobody has yet said what they are of.
-    ``damage`` names the stored file because of which an attempt does not count until it is graded again. ``graded_as`` is the
-    id of the result as the graders gave it; in ``result`` a person may have changed points.
+    ``max_score`` and ``max_written`` are the points to be had from the graders and for written answers. ``written`` are the
+    points that a person gave, None before all answers were read. ``penalty`` are the points lost for being late. ``note``
+    says in a sentence why there is no result, or what a person should look at. ``folder`` keeps the run. ``group`` names
+    those who handed it in together. ``missing`` are modules that the notebook imports and that nobody has yet said what they
+    are of. ``damage`` names the stored file because of which an attempt does not count until it is graded again.
+    ``graded_as`` is the id of the result as the graders gave it; in ``result`` a person may have changed points.
     """
 
     exercise: str
@@ -90,6 +90,7 @@ class Grade:
     damage: str = ""
     graded_as: str = ""
     missing: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def earned(self) -> float | None:

@@ -171,6 +171,7 @@ def batch(
         from graders.harness.course.batch import deposit
         from graders.harness.course.discovery import HandIns, discover
         from graders.harness.course.order import Order
+        from graders.harness.course.people import groups
         from graders.harness.course.reconciliation import reconcile
         from graders.harness.course.rules import Rules
         from graders.harness.course.store import Store
@@ -198,9 +199,9 @@ def batch(
         raise click.UsageError("RESULTS would lie among the HAND-INS; name a folder elsewhere: -o ../results")
 
     def look() -> tuple[HandIns, lists.Roster]:
-        found = discover(hand_ins, exercise, asked_layout)
+        known = lists.read(roster) if roster else lists.Roster() if key else store.roster
+        found = discover(hand_ins, exercise, asked_layout, groups(known))
         found.keep(before.exercises or EXERCISES)
-        known = lists.read(roster) if roster else lists.Roster()
         batch_progress.recognised(found, reconcile(found, known), console)
         return found, known
 

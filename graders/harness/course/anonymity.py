@@ -62,10 +62,15 @@ class Key:
 def hide(found: HandIns, roster: Roster, key: Key) -> tuple[HandIns, Roster]:
     """The hand-ins and the roster without names. What files were called, which often is a name, goes as well."""
     attempts = []
+    groups = {
+        name: f"group {number}" for number, name in enumerate(sorted({a.group for a in found.attempts} - {""}), 1)
+    }
     people = match(found.exercises, roster)
     for attempt in found.attempts:
         student = key.pseudonym(people.entry(attempt.student).student)
-        attempts.append(replace(attempt, student=student, file=f"{attempt.exercise}.ipynb"))
-    entries = tuple(replace(entry, student=key.pseudonym(entry.student)) for entry in roster.entries)
+        attempts.append(
+            replace(attempt, student=student, file=f"{attempt.exercise}.ipynb", group=groups.get(attempt.group, ""))
+        )
+    entries = tuple(replace(entry, student=key.pseudonym(entry.student), groups=()) for entry in roster.entries)
     key.save()
     return replace(found, attempts=attempts, strays=[]), Roster(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from graders.harness.data.names import exercises_named
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.grade import exercises
-from graders.harness.marks import Student
+from graders.harness.marks import Student, letters
 from graders.harness.run import beside
 from graders.harness.run.notebook import MAX_BYTES, parse
 from graders.harness.run.source import code
@@ -45,9 +45,10 @@ class DiscoveryError(ExplainedError):
 class Attempt:
     """A notebook that a student handed in for an exercise; ``number`` counts their attempts from 1.
 
-    ``file`` is its path as the student knows it; ``path`` that among all that was given, and ``member`` that in an archive
-    there. ``problem`` says why there is nothing to be graded, if so. ``beside`` are the files that were handed in with it: each
-    with its path from the notebook's folder, and that among all that was given or in the archive.
+    ``file`` is its path as the student knows it; ``path`` that among all that was given, and ``member`` that in an archive there.
+    ``group`` names those who handed it in together, each of whom has such an attempt. ``problem`` says why there is nothing
+    to be graded, if so. ``beside`` are the files that were handed in with it: each with its path from the notebook's folder,
+    and that among all that was given or in the archive.
     """
 
     student: Student
@@ -60,6 +61,7 @@ class Attempt:
     submitted: datetime | None = None
     number: int = 1
     beside: tuple[tuple[str, str], ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,15 @@ class HandIns:
             return b""
 
 
-def discover(path: Path, exercise: str | None = None, layout: Layout | None = None) -> HandIns:
+def discover(
+    path: Path,
+    exercise: str | None = None,
+    layout: Layout | None = None,
+    groups: Mapping[str, Sequence[Student]] | None = None,
+) -> HandIns:
     """Find the hand-ins in a folder or zip archive, for ``exercise`` or for all, in a ``layout`` or the one they seem to have.
 
+    What comes under the name of one of the ``groups``, as :func:`people.groups` has them, is the work of each of its members.
     Of each student and exercise the attempts are numbered from the first to the last. Raises :class:`DiscoveryError` if
     there are no hand-ins, :class:`LayoutError` if it is not clear whose they are, and :class:`TreeError` or
     :class:`ArchiveError` if there is nothing to look in, or a file of the archive that was given is damaged.
@@ -133,7 +141,7 @@ def discover(path: Path, exercise: str | None = None, layout: Layout | None = No
     if not there.files:
         raise DiscoveryError(f"There are no files in {path}.", "Name what the course system gave.")
     recognised = recognise(there, layout)
-    there, pieces = recognised.tree, recognised.pieces
+    there, pieces = recognised.tree, [*_of_members(recognised.pieces, groups or {})]
     found = HandIns(recognised.title, there)
     found.strays += [Stray(name, problem) for name, problem in there.left_out]
     claimed = {piece.path for piece in pieces} | recognised.lists
@@ -164,6 +172,15 @@ def discover(path: Path, exercise: str | None = None, layout: Layout | None = No
             "Name what the course system gave: its zip archive, a folder per student, or a folder of notebooks.",
         )
     return found
+
+
+def _of_members(pieces: Iterable[Piece], groups: Mapping[str, Sequence[Student]]) -> Iterator[Piece]:
+    for piece in pieces:
+        name = piece.student.shown
+        members = groups.get(letters(name), ())
+        yield from (replace(piece, student=member, group=name if len(members) > 1 else "") for member in members)
+        if not members:
+            yield piece
 
 
 def _age(attempt: Attempt) -> tuple[datetime, bool]:
@@ -253,7 +270,9 @@ def _below(notebook: str, files: list[tuple[str, str]]) -> tuple[tuple[str, str]
 
 
 def _attempt(piece: Piece, exercise: str | None, file: str) -> Attempt:
-    return Attempt(piece.student, exercise or "", file, piece.path, late=piece.late, submitted=piece.submitted)
+    return Attempt(
+        piece.student, exercise or "", file, piece.path, late=piece.late, submitted=piece.submitted, group=piece.group
+    )
 
 
 def exercises_of(name: str, content: bytes = b"") -> list[tuple[str | None, bool]]:

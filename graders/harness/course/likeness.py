@@ -56,7 +56,7 @@ def likenesses(gradebook: Gradebook) -> list[Likeness]:
     """Hand-ins for the same exercise that are alike: in their code, or in what came out of trainings with other seeds.
 
     Notebooks whose code is the assignment's are left out. What came out with the same seed is not compared: there honest
-    work may be equal to the bit. Those of most students come first.
+    work may be equal to the bit. What a group handed in together is one work. Those of most students come first.
     """
     found: list[Likeness] = []
     for name in gradebook.exercises:
@@ -72,7 +72,15 @@ def likenesses(gradebook: Gradebook) -> list[Likeness]:
             for rank in module_of(name).EXERCISE.parameters["RANKS"]:
                 found += _same_adapter(name, rank, small)
             found += _same_pictures(name, runs)
+    groups = {(r.student, name): grade.group for r in gradebook.records for name, grade in r.grades.items()}
+    found = [
+        likeness for likeness in found if not _of_one_group({groups[s, likeness.exercise] for s in likeness.students})
+    ]
     return sorted(found, key=lambda likeness: -len(likeness.students))
+
+
+def _of_one_group(groups: set[str]) -> bool:
+    return len(groups) == 1 and groups != {""}
 
 
 def _same_code(exercise: str, runs: Mapping[Student, Evidence]) -> Iterator[Likeness]:

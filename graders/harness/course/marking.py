@@ -150,6 +150,7 @@ class _Marker:
             else "It is not graded yet.",
             folder=stored.graded,
             missing=stored.missing if stored.status is Status.TROUBLE else (),
+            group=stored.group,
         )
         if grade.result is None:
             return grade, []

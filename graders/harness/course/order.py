@@ -53,4 +53,5 @@ class Order:
 
 
 def _entry(fields: Fields) -> Entry:
-    return Entry(student_of(fields.object("student")), frozenset(fields.texts("exempt")), fields.moment("due"))
+    groups = fields.texts("groups") if "groups" in fields.all() else ()
+    return Entry(student_of(fields.object("student")), frozenset(fields.texts("exempt")), fields.moment("due"), groups)

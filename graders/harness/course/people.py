@@ -63,6 +63,16 @@ def match(handed_in: Mapping[Student, Collection[str]], roster: Roster) -> Peopl
     return People({student.id: entry for student, entry in found.items()}, tuple(doubts))
 
 
+def groups(roster: Roster) -> dict[str, list[Student]]:
+    """The members of each group on the roster, by the letters of its name; a name that is somebody's own is no group's."""
+    found: dict[str, list[Student]] = defaultdict(list)
+    for entry in roster.entries:
+        for name in entry.groups:
+            found[letters(name)].append(entry.student)
+    own = {letters(said) for entry in roster.entries for said in (entry.student.id, entry.student.name)}
+    return {name: members for name, members in found.items() if name and name not in own}
+
+
 def _settle(
     found: dict[Student, Entry], named: Mapping[Student, Entry], handed_in: Mapping[Student, Collection[str]]
 ) -> list[str]:

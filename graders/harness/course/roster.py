@@ -22,11 +22,14 @@ class RosterError(ExplainedError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A student of the course, the exercises that do not count for them, and a later date by which they hand in."""
+    """A student of the course, the exercises that do not count for them, a later date by which they hand in, and the groups
+    that they are in.
+    """
 
     student: Student
     exempt: frozenset[str] = frozenset()
     due: datetime | None = None
+    groups: tuple[str, ...] = ()
 
 
 _COLUMNS = {
@@ -50,6 +53,10 @@ _COLUMNS = {
         "correo electrónico",
     ),
     "role": ("role", "roles", "rolle", "rollen", "rôle", "rôles", "rol", "roles"),
+    "groups": (
+        "group", "groups", "group_name", "group name", "team", "teams", "gruppe", "gruppen", "groupe", "groupes", "grupo",
+        "grupos", "gruppo", "gruppi", "groep", "groepen", "grupp", "grupper",
+    ),
     "exempt": ("exempt", "excused"),
     "due": ("due", "extension"),
 }  # fmt: skip
@@ -71,10 +78,11 @@ class Roster:
 
 
 def read(path: Path) -> Roster:
-    """The students in a CSV file: our own columns (id, name, login, sis_id, email, exempt, due), or a course system's.
+    """The students in a CSV file: our own columns (id, name, login, sis_id, email, group, exempt, due), or a course system's.
 
-    Lists and exports of Canvas, Moodle, Brightspace, Blackboard, Gradescope and GitHub Classroom will do. ``exempt`` names
-    exercises, or is "all"; ``due`` is a date and time, of this machine's zone unless it says. Raises :class:`RosterError`.
+    Lists and exports of Canvas, Moodle, Brightspace, Blackboard, Gradescope and GitHub Classroom will do. ``group`` names those
+    with whom somebody hands in; ``exempt`` names exercises, or is "all"; ``due`` is a date and time, of this machine's zone
+    unless it says. Raises :class:`RosterError`.
     """
     listed = _rows(path)
     columns: dict[str, str] = {}
@@ -84,7 +92,7 @@ def read(path: Path) -> Roster:
     if not columns.keys() & {"id", "name", "last", "login", "sis_id", "email"}:
         raise RosterError(
             f"{path.name} has no column that says who the students are.",
-            "Name the columns id, name, login, sis_id, email, exempt, due; at least one of the first five.",
+            "Name the columns id, name, login, sis_id, email, group, exempt, due; at least one of the first five.",
         )
     numbered = _numbered(row.get(columns["id"]) or "" for _, row in listed) if "id" in columns else False
     seen: dict[str, tuple[int, Student]] = {}
@@ -145,7 +153,12 @@ def _entries(
         student = Student(student_id, name, login, sis_id, email)
         yield (
             line,
-            Entry(student, _exempt(said.get("exempt", ""), file, line), _due(said.get("due", ""), file, line)),
+            Entry(
+                student,
+                _exempt(said.get("exempt", ""), file, line),
+                _due(said.get("due", ""), file, line),
+                tuple(filter(None, map(str.strip, re.split(r"[;,]", said.get("groups", ""))))),
+            ),
         )
 
 

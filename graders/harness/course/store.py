@@ -25,6 +25,7 @@ from pathlib import Path
 
 from graders.harness.course.discovery import Attempt
 from graders.harness.course.order import Order
+from graders.harness.course.roster import Roster
 from graders.harness.course.stored import Stored
 from graders.harness.course.tree import natural
 from graders.harness.data import documents
@@ -99,7 +100,11 @@ class Store:
                     set_aside(stored.notebook)
                     stored.notebook.write_bytes(content)
                 known = replace(
-                    stored, student=attempt.student, submitted=attempt.submitted or stored.submitted, late=attempt.late
+                    stored,
+                    student=attempt.student,
+                    submitted=attempt.submitted or stored.submitted,
+                    late=attempt.late,
+                    group=attempt.group,
                 )
                 if known != stored:
                     known.save()
@@ -119,6 +124,7 @@ class Store:
             attempt.submitted,
             attempt.late,
             beside=beside,
+            group=attempt.group,
         )
         stored.notebook.write_bytes(content)
         stored.keep_beside(files)
@@ -145,6 +151,13 @@ class Store:
             Order.of,
             f"Grade into it again, which writes it anew: grade batch HAND-INS -o {self.root}, with the options as before.",
         )
+
+    @property
+    def roster(self) -> Roster:
+        """The roster that was written down; an empty one where none was, or it cannot be read."""
+        with suppress(ExplainedError):
+            return self.order().roster
+        return Roster()
 
     def extend(self, order: Order) -> None:
         """Write down what is to be graded, in addition to what was: other exercises, and students of the same roster."""

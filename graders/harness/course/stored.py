@@ -25,7 +25,8 @@ class Stored:
 
     ``digest`` is a hash of the notebook, ``beside`` one of the archive of files that came with it, "" if none did. ``problem``
     and ``fix`` say why there is no result; ``missing`` are modules that it imports and that are neither installed nor handed
-    in. ``damage`` is what makes its own record unusable: of such an attempt no more is known than the folder says.
+    in. ``group`` names those who handed it in together, "" if somebody did alone. ``damage`` is what makes its own record
+    unusable: of such an attempt no more is known than the folder says.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Stored:
     damage: str = ""
     missing: tuple[str, ...] = ()
     beside: str = ""
+    group: str = ""
 
     @property
     def mend(self) -> str:
@@ -145,6 +147,7 @@ class Stored:
             fields.text("fix"),
             missing=fields.texts("missing") if "missing" in fields.all() else (),
             beside=fields.text("beside") if "beside" in fields.all() else "",
+            group=fields.text("group") if "group" in fields.all() else "",
         )
 
 

@@ -271,8 +271,9 @@ def remarks(grade: Grade) -> Iterator[str]:
     if grade.file or grade.submitted or grade.late:
         name = f" as `{_last_part(grade.file)}`" if grade.file else ""
         on = f" on {moment(grade)}" if grade.submitted else ""
+        others = ", together with others" if grade.group else ""
         attempt = f", attempt {grade.attempt} of {grade.attempts}" if grade.attempts > 1 else ""
-        yield f"Handed in{name}{on}{', late' if grade.late else ''}{attempt}."
+        yield f"Handed in{name}{on}{others}{', late' if grade.late else ''}{attempt}."
     elif grade.attempts > 1:
         yield f"Attempt {grade.attempt} of {grade.attempts} is graded."
     if sentence := STATUSES[grade.status][1]:

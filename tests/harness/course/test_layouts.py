@@ -13,7 +13,10 @@ from graders.harness.course.discovery import HandIns, discover
 from graders.harness.course.layouts import named
 from graders.harness.course.layouts.nbgrader import timestamp
 from graders.harness.course.layouts.pattern import PatternError
+from graders.harness.course.people import groups
 from graders.harness.course.recognition import LayoutError
+from graders.harness.course.reconciliation import reconcile
+from graders.harness.course.roster import read
 from graders.harness.course.tree import TreeError
 from tests.harness.course.test_discovery import laid, packed, solution
 
@@ -52,6 +55,34 @@ def test_sakai(tmp_path: Path) -> None:
     submitted = {attempt.student.id: attempt.submitted for attempt in found.attempts}
     assert submitted["alovelace"] == datetime(2026, 11, 20, 21, 14, 5, 123000, UTC)
     assert {a.student.id for a in found.attempts if "no notebook" in a.problem} == {"ctwombly"}
+
+
+def test_groups_of_the_roster(tmp_path: Path) -> None:
+    """What comes under the name of a group is its members' work, whatever number the folder has; a person's own is theirs."""
+    listed = tmp_path / "roster.csv"
+    listed.write_text("Identifier,Full name,Group\nParticipant 55,Ada Lovelace,Team 8\nParticipant 56,Bob Ross,Team 7\n"
+                      "Participant 57,Cy Twombly,Team 7\nParticipant 58,Dora,\n")  # fmt: skip
+    roster = read(listed)
+    names = (
+        "Team 7_55_assignsubmission_file/ex3.ipynb",
+        "Team 8_12_assignsubmission_file/ex3.ipynb",
+        "Dora_58_assignsubmission_file/ex3.ipynb",
+    )
+    found = discover(given(tmp_path, *names), groups=groups(roster))
+    assert whose(found) == {
+        ("55", "Ada Lovelace", "ex3"),
+        ("56", "Bob Ross", "ex3"),
+        ("57", "Cy Twombly", "ex3"),
+        ("58", "Dora", "ex3"),
+    }
+    assert {attempt.student.id: attempt.group for attempt in found.attempts} == {
+        "55": "",
+        "56": "Team 7",
+        "57": "Team 7",
+        "58": "",
+    }
+    held = reconcile(found, roster)
+    assert (len(held.handed_in), held.nothing, held.unlisted) == (4, (), ())
 
 
 def test_ilias(tmp_path: Path) -> None:

@@ -26,7 +26,16 @@ class Class:
     def __init__(self, root: Path) -> None:
         self.root, self.records = root, []
 
-    def add(self, name: str, seed: int, adapter: str, code: str, scale: float = 1.0, shade: int | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        seed: int,
+        adapter: str,
+        code: str,
+        scale: float = 1.0,
+        shade: int | None = None,
+        group: str = "",
+    ) -> None:
         graded = self.root / name
         run = graded / "run"
         shutil.copytree(ADAPTERS / adapter, run / "work" / "output" / "rank4")
@@ -48,7 +57,7 @@ class Class:
         )
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
         nbformat.write(notebook, run / "notebook.ipynb")
-        grade = Grade("ex3", Status.GRADED, 35, 4, Result("ex3", RUN, ()), folder=graded)
+        grade = Grade("ex3", Status.GRADED, 35, 4, Result("ex3", RUN, ()), folder=graded, group=group)
         self.records.append(Record(Student(name), {"ex3": grade}))
 
     def alike(self, kind: str) -> list[Likeness]:
@@ -105,3 +114,12 @@ def test_code(students: Class) -> None:
     students.add("eve", 1004, "memorised", untouched)
     (found,) = students.alike("same code")
     assert names(found) == {"ada", "bob"}
+
+
+def test_a_group(students: Class) -> None:
+    """Nobody is said to be like those with whom they handed in; somebody else is."""
+    students.add("ada", 1, "style-rank4-1", "x = 1", group="Team 7")
+    students.add("bob", 1, "style-rank4-1", "x = 1", group="Team 7")
+    assert students.alike("same code") == []
+    students.add("cy", 1, "style-rank4-1", "x = 1", group="Team 8")
+    assert [len(likeness.students) for likeness in students.alike("same code")] == [3]

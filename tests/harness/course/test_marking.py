@@ -18,6 +18,7 @@ from graders.harness.course.roster import Entry, Roster
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
 from graders.harness.marks import Grade, Status, Student
+from graders.harness.report import wording
 from graders.harness.result import CheckResult, Outcome, Result
 
 CHECKOUT = Path(__file__).parents[3]
@@ -179,6 +180,17 @@ def test_exercises_come_one_after_the_other(results: Results) -> None:
     given = {r.student.id: {name: (g.status, g.late) for name, g in r.grades.items()} for r in gradebook.records}
     assert given["101"] == {"ex1": (Status.MISSING, False), "ex3": (Status.GRADED, True)}
     assert given["102"] == {"ex1": (Status.MISSING, False), "ex3": (Status.MISSING, False)}
+
+
+def test_a_group_is_kept(results: Results) -> None:
+    """Each of a group has the mark, and it is known with whom they handed in, and whose list it was."""
+    for student in (ADA, BOB):
+        stored = results.store.deposit(Attempt(student, "ex3", "ex3.ipynb", "path", group="Team 7"), NOTEBOOK)
+        results.store.update(stored.concluded(Status.REFUSED, "It is no notebook."))
+    grades = results.grades(roster=(Entry(ADA, groups=("Team 7",)), Entry(BOB, groups=("Team 7", "T2"))))
+    assert {name: grade.group for name, grade in grades.items()} == {"101": "Team 7", "102": "Team 7"}
+    assert [entry.groups for entry in Store(results.store.root).roster.entries] == [("Team 7",), ("Team 7", "T2")]
+    assert "together with others" in next(wording.remarks(grades["101"]))
 
 
 def test_an_attempt_is_kept_once(results: Results) -> None:

@@ -36,8 +36,9 @@ def _pieces(tree: Tree, listed: dict[object, object]) -> Iterator[Piece]:
             entry = entry if isinstance(entry, dict) else {}
             when = _aware(entry.get(":created_at"))
             people = [person for person in entry.get(":submitters") or [] if isinstance(person, dict)]
+            group = f"submission {match['id']}" if len(people) > 1 else ""
             for student in map(_student, people) if people else [Student(match["id"])]:
-                yield Piece(name, match["file"], student or Student(match["id"]), submitted=when)
+                yield Piece(name, match["file"], student or Student(match["id"]), submitted=when, group=group)
 
 
 def _student(person: dict[str, object]) -> Student | None:

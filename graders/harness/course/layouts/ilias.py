@@ -28,8 +28,11 @@ def read(tree: Tree) -> Reading | None:
     pieces = []
     for match in matches:
         when = parsed(match["when"], "%Y%m%d%H%M%S") if match["when"] else None
-        for student in teams[match["above"]].values() if match["above"] in teams else [_student(match)]:
-            pieces.append(Piece(match[0], match["file"], student, submitted=local(when) if when else None))
+        at = local(when) if when else None
+        members = teams.get(match["above"], {}).values()
+        group = match["above"].rstrip("/").rpartition("/")[2] if len(members) > 1 else ""
+        for student in members or [_student(match)]:
+            pieces.append(Piece(match[0], match["file"], student, submitted=at, group=group))
     return Reading(pieces)
 
 

@@ -15,7 +15,8 @@ from graders.harness.marks import Student
 class Piece:
     """One file of a student: its path in the tree, and its name as the student gave it.
 
-    ``above`` are the folders of the course system around it, which may say for which exercise it is.
+    ``above`` are the folders of the course system around it, which may say for which exercise it is. ``group`` names those who
+    handed it in together, each of whom has such a piece; "" if somebody did alone.
     """
 
     path: str
@@ -24,6 +25,7 @@ class Piece:
     late: bool = False
     submitted: datetime | None = None
     above: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
