@@ -69,7 +69,13 @@ def hide(found: HandIns, roster: Roster, key: Key) -> tuple[HandIns, Roster]:
     for attempt in found.attempts:
         student = key.pseudonym(people.entry(attempt.student).student)
         attempts.append(
-            replace(attempt, student=student, file=f"{attempt.exercise}.ipynb", group=groups.get(attempt.group, ""))
+            replace(
+                attempt,
+                student=student,
+                file=f"{attempt.exercise}.ipynb",
+                group=groups.get(attempt.group, ""),
+                others=(),
+            )
         )
     entries = tuple(replace(entry, student=key.pseudonym(entry.student), groups=()) for entry in roster.entries)
     key.save()

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,9 @@ MAX_PACKED = 200_000_000
 MAX_NOTEBOOKS = 50
 """Notebooks that are read of an archive that a student handed in."""
 
+AT_ONCE = timedelta(minutes=1)
+"""Files that were changed within this time were unpacked or copied then, and it does not tell which is the newest."""
+
 MAX_DOCUMENT = 1_000_000
 """Bytes that are read of another file, to say what it is."""
 
@@ -47,8 +50,10 @@ class Attempt:
 
     ``file`` is its path as the student knows it; ``path`` that among all that was given, and ``member`` that in an archive there.
     ``group`` names those who handed it in together, each of whom has such an attempt. ``problem`` says why there is nothing
-    to be graded, if so. ``beside`` are the files that were handed in with it: each with its path from the notebook's folder,
-    and that among all that was given or in the archive.
+    to be graded, if so. ``upload`` is the course system's number of it, ``changed`` when the file was last changed, as far as
+    that tells anything, and ``others`` are other notebooks for the exercise that came at once with it. ``beside`` are the
+    files that were handed in with it: each with its path from the notebook's folder, and that among all that was given or in
+    the archive.
     """
 
     student: Student
@@ -62,6 +67,9 @@ class Attempt:
     number: int = 1
     beside: tuple[tuple[str, str], ...] = ()
     group: str = ""
+    upload: int = 0
+    changed: datetime | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ def discover(
     ]
     numbers: Counter[tuple[str, str]] = Counter()
     something_else = []
-    for attempt in sorted(_attempts(there, pieces, exercise, found.strays), key=_age):
+    for attempt in _in_order(_attempts(there, pieces, exercise, found.strays)):
         if not attempt.exercise:
             something_else.append(attempt)
             continue
@@ -183,10 +191,30 @@ def _of_members(pieces: Iterable[Piece], groups: Mapping[str, Sequence[Student]]
             yield piece
 
 
-def _age(attempt: Attempt) -> tuple[datetime, bool]:
-    """From the first attempt to the last. What Jupyter names a copy is one that was put aside."""
+def _in_order(attempts: Iterable[Attempt]) -> list[Attempt]:
+    """From the first attempt to the last. Of several notebooks that came at once the newest is the last, and knows the others."""
+    together: dict[tuple[str, str, datetime | None, int], list[Attempt]] = defaultdict(list)
+    for attempt in attempts:
+        together[attempt.student.id, attempt.exercise, attempt.submitted, attempt.upload].append(attempt)
+    found: list[Attempt] = []
+    for those in together.values():
+        times = [attempt.changed for attempt in those if attempt.changed]
+        if len(times) < len(those) or max(times) - min(times) < AT_ONCE:
+            those = [replace(attempt, changed=None) for attempt in those]
+        those.sort(key=_age)
+        readable = [attempt for attempt in those if attempt.exercise and not attempt.problem]
+        if len(readable) > 1:
+            names = tuple(attempt.file for attempt in readable[:-1])
+            those[those.index(readable[-1])] = replace(readable[-1], others=names)
+        found += those
+    return sorted(found, key=_age)
+
+
+def _age(attempt: Attempt) -> tuple[datetime, int, bool, datetime]:
+    """What Jupyter names a copy is one that was put aside."""
     aside = re.search(r"-Copy\d+\.ipynb$", attempt.file) is not None
-    return attempt.submitted or datetime.min.replace(tzinfo=UTC), not aside
+    never = datetime.min.replace(tzinfo=UTC)
+    return attempt.submitted or never, attempt.upload, not aside, attempt.changed or never
 
 
 def _attempts(there: Tree, pieces: list[Piece], exercise: str | None, strays: list[Stray]) -> Iterator[Attempt]:
@@ -235,7 +263,7 @@ def _opened(there: Tree, piece: Piece, exercise: str | None) -> Iterator[tuple[A
         if suffix == ".ipynb" or ".ipynb" in PurePosixPath(piece.name).suffixes:  # browsers save ex1.ipynb.txt
             content = there.read(piece.path, MAX_BYTES)
             for one, plain in exercises_of(piece.above + piece.name, content) or [(exercise, True)]:
-                yield _attempt(piece, one, piece.name), plain
+                yield replace(_attempt(piece, one, piece.name), changed=there.changed(piece.path)), plain
         elif suffix == ".zip":
             packed = there.read(piece.path, MAX_PACKED)
             if len(packed) > MAX_PACKED:
@@ -247,7 +275,9 @@ def _opened(there: Tree, piece: Piece, exercise: str | None) -> Iterator[tuple[A
             for name in names[:MAX_NOTEBOOKS]:
                 known = exercises_of(f"{piece.above}{piece.name}/{name}", inside.read(name, MAX_BYTES))
                 for one, plain in known or [(exercise, True)]:
-                    found = replace(_attempt(piece, one, f"{piece.name}/{name}"), member=name)
+                    found = replace(
+                        _attempt(piece, one, f"{piece.name}/{name}"), member=name, changed=inside.changed(name)
+                    )
                     yield replace(found, beside=_below(name, [(other, other) for other in inside.files])), plain
     except TreeError:
         raise  # what was given cannot be read, and no student is to blame
@@ -271,7 +301,14 @@ def _below(notebook: str, files: list[tuple[str, str]]) -> tuple[tuple[str, str]
 
 def _attempt(piece: Piece, exercise: str | None, file: str) -> Attempt:
     return Attempt(
-        piece.student, exercise or "", file, piece.path, late=piece.late, submitted=piece.submitted, group=piece.group
+        piece.student,
+        exercise or "",
+        file,
+        piece.path,
+        late=piece.late,
+        submitted=piece.submitted,
+        group=piece.group,
+        upload=piece.number,
     )
 
 

@@ -22,6 +22,7 @@ from graders.harness.course.store import Store
 from graders.harness.course.stored import Stored
 from graders.harness.course.tree import natural
 from graders.harness.data.documents import DamagedError
+from graders.harness.data.values import one_line
 from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
 from graders.harness.run.notebook import read as read_notebook
@@ -145,7 +146,7 @@ class _Marker:
             submitted=stored.submitted,
             late=late,
             file=stored.file,
-            note=" ".join(filter(None, (stored.problem, stored.fix, unknown if uncounted else "")))
+            note=" ".join(filter(None, (stored.problem, stored.fix, unknown if uncounted else "", _among(stored))))
             if stored.status
             else "It is not graded yet.",
             folder=stored.graded,
@@ -167,6 +168,15 @@ class _Marker:
 
     def _answers(self, student: Student, stored: Stored) -> list[Answer]:
         return answers_in(stored.exercise, student.id, read_notebook(stored.notebook), self.solved[stored.exercise])
+
+
+def _among(stored: Stored) -> str:
+    """Which of several notebooks it is that came at once; "" where there is only one."""
+    if not stored.others:
+        return ""
+    which = "the newest" if stored.newest else "the last by name: the files' times do not tell which is the newest"
+    names = ", ".join(one_line(name, 40) for name in stored.others[:5])
+    return f"{len(stored.others) + 1} notebooks came at once; this is {one_line(stored.file, 40)}, {which}. Not this: {names}."
 
 
 def _age(stored: Stored) -> tuple[datetime, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from graders.harness.course.layouts import PLAIN, SYSTEMS, Layout, Piece, Reading, plain
 from graders.harness.course.tree import Given, Opened
@@ -129,10 +130,13 @@ class _View:
     def packed(self) -> bool:
         """Whether students are told apart below this folder."""
         direct = [name for name in self.files if "/" not in name]
-        return not direct or any(named_student(name) for name in direct)
+        return sum(bool(named_student(name)) for name in direct) >= len(direct) / 2
 
     def read(self, name: str, limit: int) -> bytes:
         return self.there.read(self.prefix + name, limit)
+
+    def changed(self, name: str) -> datetime | None:
+        return self.there.changed(self.prefix + name)
 
 
 def _views(there: Given, prefix: str = "") -> Iterator[_View]:

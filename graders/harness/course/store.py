@@ -105,6 +105,8 @@ class Store:
                     submitted=attempt.submitted or stored.submitted,
                     late=attempt.late,
                     group=attempt.group,
+                    others=attempt.others,
+                    newest=attempt.changed is not None,
                 )
                 if known != stored:
                     known.save()
@@ -125,6 +127,8 @@ class Store:
             attempt.late,
             beside=beside,
             group=attempt.group,
+            others=attempt.others,
+            newest=attempt.changed is not None,
         )
         stored.notebook.write_bytes(content)
         stored.keep_beside(files)

@@ -25,8 +25,9 @@ class Stored:
 
     ``digest`` is a hash of the notebook, ``beside`` one of the archive of files that came with it, "" if none did. ``problem``
     and ``fix`` say why there is no result; ``missing`` are modules that it imports and that are neither installed nor handed
-    in. ``group`` names those who handed it in together, "" if somebody did alone. ``damage`` is what makes its own record
-    unusable: of such an attempt no more is known than the folder says.
+    in. ``group`` names those who handed it in together, "" if somebody did alone. ``others`` are other notebooks for the
+    exercise that came at once with it, and ``newest`` says that by the files' times it is the newest. ``damage`` is what
+    makes its own record unusable: of such an attempt no more is known than the folder says.
     """
 
     folder: Path
@@ -44,6 +45,8 @@ class Stored:
     missing: tuple[str, ...] = ()
     beside: str = ""
     group: str = ""
+    others: tuple[str, ...] = ()
+    newest: bool = False
 
     @property
     def mend(self) -> str:
@@ -148,6 +151,8 @@ class Stored:
             missing=fields.texts("missing") if "missing" in fields.all() else (),
             beside=fields.text("beside") if "beside" in fields.all() else "",
             group=fields.text("group") if "group" in fields.all() else "",
+            others=fields.texts("others") if "others" in fields.all() else (),
+            newest=fields.flag("newest") if "newest" in fields.all() else False,
         )
 
 

@@ -7,6 +7,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -26,6 +27,9 @@ class Tree(Protocol):
 
     def read(self, name: str, limit: int) -> bytes:
         """What is in one of the files, as far as ``limit`` + 1 bytes; or :class:`ExplainedError`."""
+
+    def changed(self, name: str) -> datetime | None:
+        """When one of the files was last changed, by the clock of whoever packed it; None if it is not known."""
 
 
 class Given(Tree, Protocol):
@@ -73,6 +77,12 @@ class _Folder:
         except OSError as error:
             raise TreeError(f"{name} cannot be read: {error.strerror}.", "Check its permissions.") from None
 
+    def changed(self, name: str) -> datetime | None:
+        try:
+            return datetime.fromtimestamp((self.root / self._paths[name]).lstat().st_mtime, UTC)
+        except (OSError, OverflowError, ValueError):
+            return None
+
 
 class _Zip:
     def __init__(self, archive: Archive, name: str) -> None:
@@ -90,6 +100,9 @@ class _Zip:
                 f"{self.name}: {one_line(name, 100)}: {error.problem}",
                 "Download it again, or unpack it and name the folder. Nobody was graded.",
             ) from None
+
+    def changed(self, name: str) -> datetime | None:
+        return self.archive.changed(name)
 
 
 class Opened:
@@ -114,6 +127,11 @@ class Opened:
         """As a tree does."""
         packed, file = self._places[name]
         return packed.read(file, limit)
+
+    def changed(self, name: str) -> datetime | None:
+        """As a tree does."""
+        packed, file = self._places[name]
+        return packed.changed(file)
 
 
 def _walk(root: Path) -> Iterable[str]:

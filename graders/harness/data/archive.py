@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from graders.harness.data.file_kinds import archive_kind
@@ -18,6 +19,8 @@ MAX_MEMBERS = 10_000
 """Files in an archive."""
 _ENTRY = b"PK\x01\x02"
 """Begins every entry of an archive's table of contents (APPNOTE.TXT 4.3.12), so there are no more entries than these."""
+ZIP_EPOCH = 1980
+"""The year of what has no date in an archive."""
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -67,6 +70,14 @@ class Archive:
                 self.left_out.append((name, "the archive holds another file of this name, and the last one counts"))
             self._members[name] = info
         self.files = list(self._members)
+
+    def changed(self, name: str) -> datetime | None:
+        """When one of the files was last changed, by the clock of whoever packed it; None if it is not said."""
+        try:
+            when = datetime(*self._members[name].date_time, tzinfo=UTC)
+        except ValueError:
+            return None
+        return when if when.year > ZIP_EPOCH else None
 
     def read(self, name: str, limit: int) -> bytes:
         """What is in one of the files, of at most ``limit`` bytes; or :class:`ArchiveError`."""

@@ -16,6 +16,12 @@ _WORDS = (
 """What courses call an exercise, before its number."""
 _EXERCISE = re.compile(rf"(?i)(?:^|(?<=[\W_]))(?:{'|'.join(map(re.escape, _WORDS))})[\s_-]*0*(\d+)(?![0-9])")
 
+_COPY = re.compile(
+    r"(?i)(?:[\W_]*(?:\(\d+\)|copy(?:[\W_]*of)?|kopie(?:[\W_]*von)?|copie(?:[\W_]*de)?|copia(?:[\W_]*d[ei])?|kopia?|копия"
+    r"|副本|final|fertig|neu|new|latest|version|v(?=\d))[\W_]*\d{0,2})+[\W_]*"
+)
+"""What people and their computers add to the name of another version of a file."""
+
 
 def exercises_named(name: str) -> list[str]:
     """The exercises that the name of a file or folder names, such as "ex3"."""
@@ -23,5 +29,6 @@ def exercises_named(name: str) -> list[str]:
 
 
 def named_student(name: str) -> str:
-    """What the name of a file says besides the exercise; nothing if that is all."""
-    return _EXERCISE.sub("", unicodedata.normalize("NFC", PurePosixPath(name).stem)).strip(" _-.")
+    """What the name of a file says besides the exercise and which version it is; nothing if that is all."""
+    said = _EXERCISE.sub("", unicodedata.normalize("NFC", PurePosixPath(name).stem)).strip(" _-.")
+    return "" if _COPY.fullmatch(said) else said

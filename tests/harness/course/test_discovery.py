@@ -16,6 +16,7 @@ from graders.harness.course.discovery import Attempt, DiscoveryError, HandIns, d
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
 from graders.harness.data.archive import Archive
+from graders.harness.data.names import named_student
 from graders.harness.errors import ExplainedError
 
 CHECKOUT = Path(__file__).parents[3]
@@ -174,6 +175,58 @@ def test_attempts_are_in_the_order_they_were_made(tmp_path: Path) -> None:
     plain = discover(laid(tmp_path / "b", files, "folder"))
     assert [a.file for a in attempts(plain, "ada", "ex1")] == ["ex1-Copy1.ipynb", "ex1.ipynb"]
     assert [a.file for a in attempts(plain, "bob", "ex1")] == ["v9/ex1.ipynb", "v10/ex1.ipynb"]
+
+
+NAMES = ("ex3.ipynb", "ex3 (1).ipynb", "ex3-1.ipynb", "ex3 - Kopie.ipynb", "ex3_final.ipynb")
+
+
+@pytest.mark.parametrize("newest", NAMES)
+@pytest.mark.parametrize("kind", ["folder", "zip", "zip of a student's"])
+def test_several_notebooks_at_once(tmp_path: Path, kind: str, newest: str) -> None:
+    """Of several notebooks for one exercise the newest counts, whatever it is called, and it is said which it is."""
+    place = tmp_path / "given" / "ada"
+    place.mkdir(parents=True)
+    days = {name: 20 if name == newest else number + 1 for number, name in enumerate(NAMES)}
+    if kind == "folder":
+        for name, day in days.items():
+            (place / name).write_text(json.dumps({"of": name}))
+            os.utime(place / name, (when := datetime(2026, 11, day, tzinfo=UTC).timestamp(), when))
+    else:
+        packed = place / "work.zip" if kind != "zip" else tmp_path / "given.zip"
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, day in days.items():
+                inside = name if kind != "zip" else f"ada/{name}"
+                archive.writestr(zipfile.ZipInfo(inside, (2026, 11, day, 12, 0, 0)), json.dumps({"of": name}))
+    found = discover(tmp_path / "given.zip" if kind == "zip" else tmp_path / "given")
+    store = Store(tmp_path / "results")
+    (todo,) = deposit(found, Rules(("ex3",)), store)
+    assert todo.file.endswith(newest)
+    assert (len(todo.others), todo.newest) == (4, True)
+    assert Store(tmp_path / "results").attempts()[-1] == todo
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("ex3 - Copy (2).ipynb", ""),
+        ("Copy of ex3.ipynb", ""),
+        ("Kopie von ex3.ipynb", ""),
+        ("ex3_final_v2.ipynb", ""),
+        ("ex3-newton.ipynb", "newton"),
+        ("newman_ex3.ipynb", "newman"),
+        ("ex3-4711.ipynb", "4711"),
+    ],
+)
+def test_versions_are_nobody(name: str, who: str) -> None:
+    """What a computer or a person adds to the name of another version is nobody's name."""
+    assert named_student(name) == who
+
+
+def test_several_notebooks_of_no_known_age(tmp_path: Path) -> None:
+    """Where all files were unpacked at once, their times tell nothing, and it is said that the name decided."""
+    found = discover(laid(tmp_path, {f"ada/{name}": b"{}" for name in NAMES}, "folder"))
+    *_, last = found.attempts
+    assert (last.file, len(last.others), last.changed) == ("ex3_final.ipynb", 4, None)
 
 
 def test_times(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def read(tree: Tree) -> Reading | None:
             match["file"],
             Student(match["id"], said.get("name") or ""),
             late=bool(match["late"] or said.get("later")),
+            number=int(said.get("attachment") or 0),
         )
         for name, match, said in found
     ]

@@ -16,7 +16,8 @@ class Piece:
     """One file of a student: its path in the tree, and its name as the student gave it.
 
     ``above`` are the folders of the course system around it, which may say for which exercise it is. ``group`` names those who
-    handed it in together, each of whom has such a piece; "" if somebody did alone.
+    handed it in together, each of whom has such a piece; "" if somebody did alone. ``number`` grows from one to the next that
+    they handed in, where the course system counts them.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Piece:
     submitted: datetime | None = None
     above: str = ""
     group: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
