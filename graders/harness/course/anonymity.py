@@ -7,7 +7,7 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
-from graders.harness.course.discovery import HandIns
+from graders.harness.course.discovery import NO_NOTEBOOK, HandIns
 from graders.harness.course.people import match
 from graders.harness.course.roster import Roster
 from graders.harness.data.cells import csv_file
@@ -62,19 +62,24 @@ class Key:
 def hide(found: HandIns, roster: Roster, key: Key) -> tuple[HandIns, Roster]:
     """The hand-ins and the roster without names. What files were called, which often is a name, goes as well."""
     attempts = []
-    groups = {
-        name: f"group {number}" for number, name in enumerate(sorted({a.group for a in found.attempts} - {""}), 1)
-    }
     people = match(found.exercises, roster)
+    hidden = {student: key.pseudonym(people.entry(student).student) for student in found.exercises}
+    groups: dict[str, str] = {"": ""}  # named after the one of their members whose number comes first
     for attempt in found.attempts:
-        student = key.pseudonym(people.entry(attempt.student).student)
+        if attempt.group:
+            number = hidden[attempt.student].id
+            groups[attempt.group] = min(groups.get(attempt.group, number), number)
+    for attempt in found.attempts:
+        student = hidden[attempt.student]
+        problem = NO_NOTEBOOK if attempt.problem.startswith(NO_NOTEBOOK) else attempt.problem
         attempts.append(
             replace(
                 attempt,
                 student=student,
                 file=f"{attempt.exercise}.ipynb",
-                group=groups.get(attempt.group, ""),
-                others=(),
+                problem=problem,
+                group=groups[attempt.group],
+                others=("another one",) * len(attempt.others),
             )
         )
     entries = tuple(replace(entry, student=key.pseudonym(entry.student), groups=()) for entry in roster.entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from graders.harness.contents import Contents
 from graders.harness.course.layouts import Layout, Piece
+from graders.harness.course.people import names_any
 from graders.harness.course.recognition import recognise
 from graders.harness.course.tree import Tree, TreeError, tree
 from graders.harness.data.archive import Archive, ArchiveError
@@ -36,6 +37,8 @@ MAX_NOTEBOOKS = 50
 AT_ONCE = timedelta(minutes=1)
 """Files that were changed within this time were unpacked or copied then, and it does not tell which is the newest."""
 
+NO_NOTEBOOK = "There is no notebook in the hand-in"
+
 MAX_DOCUMENT = 1_000_000
 """Bytes that are read of another file, to say what it is."""
 
@@ -50,8 +53,9 @@ class Attempt:
 
     ``file`` is its path as the student knows it; ``path`` that among all that was given, and ``member`` that in an archive there.
     ``group`` names those who handed it in together, each of whom has such an attempt. ``problem`` says why there is nothing
-    to be graded, if so. ``upload`` is the course system's number of it, ``changed`` when the file was last changed, as far as
-    that tells anything, and ``others`` are other notebooks for the exercise that came at once with it. ``beside`` are the
+    to be graded, if so. ``upload`` is the course system's number of it, ``changed`` when the file was last changed, and
+    ``others`` are other notebooks for the exercise that came at once with it: "time", "upload" or "name" is what it was
+    ``told_by`` that it is the last of them. ``beside`` are the
     files that were handed in with it: each with its path from the notebook's folder, and that among all that was given or in
     the archive.
     """
@@ -70,6 +74,7 @@ class Attempt:
     upload: int = 0
     changed: datetime | None = None
     others: tuple[str, ...] = ()
+    told_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def discover(
     ]
     numbers: Counter[tuple[str, str]] = Counter()
     something_else = []
-    for attempt in _in_order(_attempts(there, pieces, exercise, found.strays)):
+    for attempt in _in_order(_attempts(there, pieces, exercise, found.strays), found.content):
         if not attempt.exercise:
             something_else.append(attempt)
             continue
@@ -183,38 +188,56 @@ def discover(
 
 
 def _of_members(pieces: Iterable[Piece], groups: Mapping[str, Sequence[Student]]) -> Iterator[Piece]:
+    """What came under the name of a group is the work of all its members, unless a file there names one of them."""
+    of_name: dict[str, list[Piece]] = defaultdict(list)
     for piece in pieces:
-        name = piece.student.shown
+        of_name[piece.student.shown].append(piece)
+    for name, mine in of_name.items():
         members = groups.get(letters(name), ())
-        yield from (replace(piece, student=member, group=name if len(members) > 1 else "") for member in members)
-        if not members:
-            yield piece
+        if any(names_any(piece.name, members) for piece in mine):
+            members = ()
+        for piece in mine:
+            yield from (replace(piece, student=member, group=name if len(members) > 1 else "") for member in members)
+            if not members:
+                yield piece
 
 
-def _in_order(attempts: Iterable[Attempt]) -> list[Attempt]:
-    """From the first attempt to the last. Of several notebooks that came at once the newest is the last, and knows the others."""
-    together: dict[tuple[str, str, datetime | None, int], list[Attempt]] = defaultdict(list)
+def _in_order(attempts: Iterable[Attempt], content: Callable[[Attempt], bytes]) -> list[Attempt]:
+    """From the first attempt to the last; of what came at once the newest is the last."""
+    together: dict[tuple[str, str, datetime | None], list[Attempt]] = defaultdict(list)
     for attempt in attempts:
-        together[attempt.student.id, attempt.exercise, attempt.submitted, attempt.upload].append(attempt)
-    found: list[Attempt] = []
-    for those in together.values():
-        times = [attempt.changed for attempt in those if attempt.changed]
-        if len(times) < len(those) or max(times) - min(times) < AT_ONCE:
-            those = [replace(attempt, changed=None) for attempt in those]
-        those.sort(key=_age)
-        readable = [attempt for attempt in those if attempt.exercise and not attempt.problem]
-        if len(readable) > 1:
-            names = tuple(attempt.file for attempt in readable[:-1])
-            those[those.index(readable[-1])] = replace(readable[-1], others=names)
-        found += those
-    return sorted(found, key=_age)
+        together[attempt.student.id, attempt.exercise, attempt.submitted].append(attempt)
+    found = [attempt for those in together.values() for attempt in _at_once(those, content)]
+    return sorted(found, key=lambda attempt: attempt.submitted or datetime.min.replace(tzinfo=UTC))
 
 
-def _age(attempt: Attempt) -> tuple[datetime, int, bool, datetime]:
-    """What Jupyter names a copy is one that was put aside."""
-    aside = re.search(r"-Copy\d+\.ipynb$", attempt.file) is not None
-    never = datetime.min.replace(tzinfo=UTC)
-    return attempt.submitted or never, attempt.upload, not aside, attempt.changed or never
+def _at_once(those: list[Attempt], content: Callable[[Attempt], bytes]) -> list[Attempt]:
+    """What came at once, and last of all the newest notebook of it, which knows the others and what told that it is the last.
+
+    What Jupyter names a copy is one that was put aside.
+    """
+    whole = [attempt for attempt in those if attempt.exercise and not attempt.problem]
+    if len(whole) > 1:
+        whole = [attempt for attempt in whole if _is_notebook(attempt, content)] or whole
+    first = [attempt for attempt in those if attempt not in whole]
+    whole.sort(key=lambda attempt: (not re.search(r"-Copy\d+\.ipynb$", attempt.file), attempt.upload))
+    told_by = "upload" if len({attempt.upload for attempt in whole}) > 1 else "name"
+    # The files of two archives were dated by two clocks
+    clocks = {attempt.member and attempt.path for attempt in whole}
+    times = sorted(attempt.changed for attempt in whole if attempt.changed)
+    if told_by == "name" and len(clocks) == 1 and len(times) == len(whole) > 1 and times[-1] - times[-2] >= AT_ONCE:
+        whole.sort(key=lambda attempt: attempt.changed == times[-1])
+        told_by = "time"
+    if len(whole) > 1:
+        whole[-1] = replace(whole[-1], others=tuple(attempt.file for attempt in whole[:-1]), told_by=told_by)
+    return [*first, *whole]
+
+
+def _is_notebook(attempt: Attempt, content: Callable[[Attempt], bytes]) -> bool:
+    with suppress(ExplainedError):
+        parse(content(attempt))
+        return True
+    return False
 
 
 def _attempts(there: Tree, pieces: list[Piece], exercise: str | None, strays: list[Stray]) -> Iterator[Attempt]:
@@ -253,7 +276,7 @@ def _no_notebook(there: Tree, mine: list[Piece]) -> str:
         with suppress(ExplainedError):
             if kind := file_kind(there.read(piece.path, MAX_DOCUMENT)):
                 said.append(f"{one_line(piece.name, 60)} {kind.says}")
-    return f"There is no notebook in the hand-in{': ' if said else ''}{', '.join(said)}"
+    return f"{NO_NOTEBOOK}{': ' if said else ''}{', '.join(said)}"
 
 
 def _opened(there: Tree, piece: Piece, exercise: str | None) -> Iterator[tuple[Attempt, bool]]:

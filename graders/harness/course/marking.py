@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nbformat import NotebookNode
 
@@ -174,9 +174,11 @@ def _among(stored: Stored) -> str:
     """Which of several notebooks it is that came at once; "" where there is only one."""
     if not stored.others:
         return ""
-    which = "the newest" if stored.newest else "the last by name: the files' times do not tell which is the newest"
-    names = ", ".join(one_line(name, 40) for name in stored.others[:5])
-    return f"{len(stored.others) + 1} notebooks came at once; this is {one_line(stored.file, 40)}, {which}. Not this: {names}."
+    which = {"time": "the newest", "upload": "the last that was uploaded"}.get(
+        stored.told_by, "the last by name: the files' times do not tell which is the newest"
+    )
+    name, *others = (one_line(PurePosixPath(file).name, 100) for file in (stored.file, *stored.others[:5]))
+    return f"{len(stored.others) + 1} notebooks came at once; this is {name}, {which}. Not this: {', '.join(others)}."
 
 
 def _age(stored: Stored) -> tuple[datetime, int]:

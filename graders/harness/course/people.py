@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graders.harness.course.roster import Entry, Roster
@@ -19,6 +19,8 @@ from graders.harness.marks import Student, letters
 
 MAX_PARTS = 6
 """Parts of a name that are put in other orders."""
+MAX_TEAM = 8
+"""People who hand in together."""
 _LONG = 3
 """Letters of a part of a name that is not in another one by chance."""
 
@@ -64,13 +66,28 @@ def match(handed_in: Mapping[Student, Collection[str]], roster: Roster) -> Peopl
 
 
 def groups(roster: Roster) -> dict[str, list[Student]]:
-    """The members of each group on the roster, by the letters of its name; a name that is somebody's own is no group's."""
+    """The members of each group on the roster that may hand in together, by the letters of its name.
+
+    What is somebody's own name or number is no group's, and neither are a mere number or letter and the name of a crowd, such
+    as a tutorial's.
+    """
     found: dict[str, list[Student]] = defaultdict(list)
     for entry in roster.entries:
-        for name in entry.groups:
-            found[letters(name)].append(entry.student)
-    own = {letters(said) for entry in roster.entries for said in (entry.student.id, entry.student.name)}
-    return {name: members for name, members in found.items() if name and name not in own}
+        for name in {letters(name) for name in entry.groups}:
+            found[name].append(entry.student)
+    own = {key for entry in roster.entries for key in (*_ids(entry.student), *keys(entry.student.name))}
+    return {
+        name: members
+        for name, members in found.items()
+        if len(name) > 1 and not name.isdigit() and name not in own and len(members) <= MAX_TEAM
+    }
+
+
+def names_any(path: str, students: Iterable[Student]) -> bool:
+    """Whether a path names one of these students, in one of its parts."""
+    said, parts = letters(path), {letters(part) for part in path.split("/")}
+    own = {key for student in students for key in (*_ids(student), *keys(student.name))}
+    return any(key in parts or (len(key) >= _LONG and key in said) for key in own)
 
 
 def _settle(

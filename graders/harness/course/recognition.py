@@ -9,7 +9,7 @@ from datetime import datetime
 from graders.harness.course.layouts import PLAIN, SYSTEMS, Layout, Piece, Reading, plain
 from graders.harness.course.tree import Given, Opened
 from graders.harness.data.archive import ArchiveError
-from graders.harness.data.names import named_student
+from graders.harness.data.names import is_version, named_student
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 
@@ -130,7 +130,10 @@ class _View:
     def packed(self) -> bool:
         """Whether students are told apart below this folder."""
         direct = [name for name in self.files if "/" not in name]
-        return sum(bool(named_student(name)) for name in direct) >= len(direct) / 2
+        said = {named_student(name) for name in direct if name.lower().endswith((".ipynb", ".zip"))}
+        # Beside a notebook that is named for the exercise alone, what may be versions are versions of that one
+        people = {one for one in said - {""} if "" not in said or not is_version(one)}
+        return not direct or bool(people)
 
     def read(self, name: str, limit: int) -> bytes:
         return self.there.read(self.prefix + name, limit)

@@ -157,9 +157,14 @@ def _entries(
                 student,
                 _exempt(said.get("exempt", ""), file, line),
                 _due(said.get("due", ""), file, line),
-                tuple(filter(None, map(str.strip, re.split(r"[;,]", said.get("groups", ""))))),
+                _groups(said.get("groups", "")),
             ),
         )
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    """One, whatever is in its name, or several in a row."""
+    return tuple(dict.fromkeys(filter(None, (text, *map(str.strip, re.split(r"[;,]", text))))))
 
 
 def _exempt(text: str, file: str, line: int) -> frozenset[str]:

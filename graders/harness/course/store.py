@@ -106,7 +106,7 @@ class Store:
                     late=attempt.late,
                     group=attempt.group,
                     others=attempt.others,
-                    newest=attempt.changed is not None,
+                    told_by=attempt.told_by,
                 )
                 if known != stored:
                     known.save()
@@ -128,7 +128,7 @@ class Store:
             beside=beside,
             group=attempt.group,
             others=attempt.others,
-            newest=attempt.changed is not None,
+            told_by=attempt.told_by,
         )
         stored.notebook.write_bytes(content)
         stored.keep_beside(files)

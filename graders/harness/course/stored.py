@@ -26,7 +26,7 @@ class Stored:
     ``digest`` is a hash of the notebook, ``beside`` one of the archive of files that came with it, "" if none did. ``problem``
     and ``fix`` say why there is no result; ``missing`` are modules that it imports and that are neither installed nor handed
     in. ``group`` names those who handed it in together, "" if somebody did alone. ``others`` are other notebooks for the
-    exercise that came at once with it, and ``newest`` says that by the files' times it is the newest. ``damage`` is what
+    exercise that came at once with it, and ``told_by`` is what told that it is the last of them. ``damage`` is what
     makes its own record unusable: of such an attempt no more is known than the folder says.
     """
 
@@ -46,7 +46,7 @@ class Stored:
     beside: str = ""
     group: str = ""
     others: tuple[str, ...] = ()
-    newest: bool = False
+    told_by: str = ""
 
     @property
     def mend(self) -> str:
@@ -152,7 +152,7 @@ class Stored:
             beside=fields.text("beside") if "beside" in fields.all() else "",
             group=fields.text("group") if "group" in fields.all() else "",
             others=fields.texts("others") if "others" in fields.all() else (),
-            newest=fields.flag("newest") if "newest" in fields.all() else False,
+            told_by=fields.text("told_by") if "told_by" in fields.all() else "",
         )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from graders.harness.data.archive import Archive, ArchiveError, TooLargeError, hidden
+from graders.harness.data.archive import ZIP_EPOCH, Archive, ArchiveError, TooLargeError, hidden
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 
@@ -79,9 +79,10 @@ class _Folder:
 
     def changed(self, name: str) -> datetime | None:
         try:
-            return datetime.fromtimestamp((self.root / self._paths[name]).lstat().st_mtime, UTC)
+            when = datetime.fromtimestamp((self.root / self._paths[name]).lstat().st_mtime, UTC)
         except (OSError, OverflowError, ValueError):
             return None
+        return when if when.year > ZIP_EPOCH else None
 
 
 class _Zip:

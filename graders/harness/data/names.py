@@ -16,9 +16,9 @@ _WORDS = (
 """What courses call an exercise, before its number."""
 _EXERCISE = re.compile(rf"(?i)(?:^|(?<=[\W_]))(?:{'|'.join(map(re.escape, _WORDS))})[\s_-]*0*(\d+)(?![0-9])")
 
-_COPY = re.compile(
-    r"(?i)(?:[\W_]*(?:\(\d+\)|copy(?:[\W_]*of)?|kopie(?:[\W_]*von)?|copie(?:[\W_]*de)?|copia(?:[\W_]*d[ei])?|kopia?|копия"
-    r"|副本|final|fertig|neu|new|latest|version|v(?=\d))[\W_]*\d{0,2})+[\W_]*"
+_VERSION = re.compile(
+    r"(?i)[\W_]*(?:(?:\(\d+\)|copy(?:[\W_]*of\b)?|kopie(?:[\W_]*von\b)?|copie(?:[\W_]*de\b)?|copia(?:[\W_]*d[ei]\b)?|kopia?"
+    r"|копия|副本|final|fertig|neu|new|latest|version|v(?=\d)|(?<!\d)(?=\d{1,2}(?!\d)))(?:[\W_]*+\d{1,2}(?!\d))?[\W_]*+)+"
 )
 """What people and their computers add to the name of another version of a file."""
 
@@ -29,6 +29,10 @@ def exercises_named(name: str) -> list[str]:
 
 
 def named_student(name: str) -> str:
-    """What the name of a file says besides the exercise and which version it is; nothing if that is all."""
-    said = _EXERCISE.sub("", unicodedata.normalize("NFC", PurePosixPath(name).stem)).strip(" _-.")
-    return "" if _COPY.fullmatch(said) else said
+    """What the name of a file says besides the exercise; nothing if that is all."""
+    return _EXERCISE.sub("", unicodedata.normalize("NFC", PurePosixPath(name).stem)).strip(" _-.")
+
+
+def is_version(said: str) -> bool:
+    """Whether it may say which version a file is, and not whose, such as "final" and "(1)"; Neu and New are surnames, too."""
+    return _VERSION.fullmatch(said) is not None

@@ -12,6 +12,7 @@ import ast
 import asyncio
 import contextlib
 import ctypes
+import inspect
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,34 +41,25 @@ from graders.harness.run.kernels import POLL, StartError, manager_of, socket_fol
 from graders.harness.run.memory_watch import kill_descendants
 
 _ASKED = "the notebook asked its kernel to shut down, as quit() and exit() do"
-_COLLECTOR = "_grading_collector"
-_PREPARE = f"""
-def {_COLLECTOR}(sources, spec, folder, elsewhere):
-    import sys, types
-    package = sys.modules["{_COLLECTOR}"] = types.ModuleType("{_COLLECTOR}")
-    package.__path__ = []
-    for name, source in sources.items():
-        module = sys.modules["{_COLLECTOR}." + name] = types.ModuleType("{_COLLECTOR}." + name)
-        module.__package__ = "{_COLLECTOR}"
-        setattr(package, name, module)
-        exec(compile(source, name + ".py", "exec", dont_inherit=True), module.__dict__)
-    package.collect.prepare(spec, folder, elsewhere)
-{_COLLECTOR}(%r, %r, %r, %r)
-del {_COLLECTOR}
+_CALL = """\
+import {0}
+{0}.{1}
+del {0}
 """
-_COLLECT = f"import {_COLLECTOR}\n{_COLLECTOR}.collect.cell = %r\n{_COLLECTOR}.collect.collect(%r)\ndel {_COLLECTOR}\n"
 _MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|unable to allocate", re.IGNORECASE)
 _ARROW = re.compile(r"^-+> ?\d+ (.*)$", re.MULTILINE)
 
 
-def preparation(hand_in: Mapping[str, str], variables: Path, elsewhere: Sequence[str] = ()) -> str:
+def preparation(hand_in: Mapping[str, str], variables: Path, loaded: bool = False) -> str:
     """The code of a cell that sets up the collection of variables, by name and kind, into the folder ``variables``.
 
-    Modules that are only ``elsewhere`` get stand-ins.
+    A forked kernel has ``loaded`` what does that.
     """
-    place = Path(kernel.__file__).parent
-    sources = {name: (place / f"{name}.py").read_text(encoding="utf-8") for name in kernel.PARTS}
-    return _PREPARE % (sources, dict(hand_in), str(variables), [*elsewhere])
+    prepare = _CALL.format(kernel.PACKAGE, f"collect.prepare{(dict(hand_in), str(variables))!r}")
+    if loaded:
+        return prepare
+    load = f"{inspect.getsource(kernel.load)}load{(kernel.PACKAGE, kernel.sources())!r}\ndel load\n"
+    return load + prepare
 
 
 @dataclass
@@ -137,7 +129,7 @@ class Execution:
     async def _all(self) -> Ending:
         """Every cell in turn, a collection after each, and one more at the end of any kind."""
         spec = {**dict.fromkeys(self.parameters, "value"), **self.request["hand_in"]}
-        prepared = await self._attempt(self.cells, 60.0, preparation(spec, self.variables, self.elsewhere))
+        prepared = await self._attempt(self.cells, 60.0, preparation(spec, self.variables, self.forked is not None))
         if prepared is not None:
             raise StartError(f"the collector could not be prepared: {prepared}")
         self.tell("ready")
@@ -155,6 +147,10 @@ class Execution:
                 continue
             self.number = self.numbers.get(cell.id, self.number)  # what is injected belongs to the cell before it
             self.tell()
+            if names := self.elsewhere.get(
+                cell.id
+            ):  # and not before: who asks whether they are there is told the truth
+                await self._attempt(self.cells, 60.0, _CALL.format(kernel.PACKAGE, f"stand_ins.offer({names!r})"))
             left = deadline - time.monotonic()
             ending = await self._attempt(index, min(left, self.request["cell_limit"] or left))
             if ending is not None and self.number == self.last and _left_in_order(ending):
@@ -235,7 +231,9 @@ class Execution:
     async def _collect(self, *, final: bool, limit: float) -> bool:
         """Have the collector read the variables; whether the kernel is still there afterwards."""
         for _ in range(2):  # an interrupt meant for a cell may arrive late and hit the collector instead
-            ending = await self._attempt(self.cells, limit, _COLLECT % (self.number or 0, final))
+            ending = await self._attempt(
+                self.cells, limit, _CALL.format(kernel.PACKAGE, f"collect.collect({final!r}, {self.number or 0})")
+            )
             if ending is None:
                 return True
             if ending.ended != "cell_error":

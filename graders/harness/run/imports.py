@@ -95,9 +95,10 @@ def missing(
     return [one for one in asked if one.name not in there]
 
 
-def elsewhere(cells: Sequence[Code]) -> list[str]:
-    """The modules that the cells import as if they were there, and that are only on Colab and the like."""
-    return [one.name for one in top_level(cells) if one.name in ELSEWHERE]
+def elsewhere(cells: Sequence[Code]) -> dict[str, list[str]]:
+    """The modules that cells import as if they were there, and that are only on Colab and the like, by the cells' ids."""
+    found = {cell.id: [one.name for one in top_level([cell]) if one.name in ELSEWHERE] for cell in cells}
+    return {cell: names for cell, names in found.items() if names}
 
 
 def advice(name: str, python: Interpreter | None) -> str:
@@ -110,6 +111,8 @@ def _modules(body: Sequence[ast.stmt]) -> Iterator[str]:
     for statement in body:
         if isinstance(statement, ast.Import):
             yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module in _SPACES and not statement.level:
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
             yield statement.module
         elif isinstance(statement, ast.With):

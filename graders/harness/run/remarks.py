@@ -21,7 +21,7 @@ _ASKED = (
     ),
     (
         r"^(?:[ \t]*[!%][ \t]*(?P<cli>huggingface-cli login|hf auth login|wandb login)"
-        r"|[^#\n]*\b(?P<what>notebook_login|interpreter_login|login)\()",
+        r"|(?![ \t]*def\b)[^#\n]*(?:(?<![\w.])|\bhuggingface_hub\.)(?P<what>notebook_login|interpreter_login|login)\()",
         "Nobody has to log in where your hand-in is graded: there is no network, and the models are there. Leave `{}` out.",
     ),
     (

@@ -9,6 +9,7 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from graders.harness.course.batch import deposit
@@ -16,7 +17,7 @@ from graders.harness.course.discovery import Attempt, DiscoveryError, HandIns, d
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
 from graders.harness.data.archive import Archive
-from graders.harness.data.names import named_student
+from graders.harness.data.names import is_version
 from graders.harness.errors import ExplainedError
 
 CHECKOUT = Path(__file__).parents[3]
@@ -201,32 +202,61 @@ def test_several_notebooks_at_once(tmp_path: Path, kind: str, newest: str) -> No
     store = Store(tmp_path / "results")
     (todo,) = deposit(found, Rules(("ex3",)), store)
     assert todo.file.endswith(newest)
-    assert (len(todo.others), todo.newest) == (4, True)
+    assert (len(todo.others), todo.told_by) == (4, "time")
     assert Store(tmp_path / "results").attempts()[-1] == todo
 
 
 @pytest.mark.parametrize(
-    ("name", "who"),
+    ("said", "version"),
     [
-        ("ex3 - Copy (2).ipynb", ""),
-        ("Copy of ex3.ipynb", ""),
-        ("Kopie von ex3.ipynb", ""),
-        ("ex3_final_v2.ipynb", ""),
-        ("ex3-newton.ipynb", "newton"),
-        ("newman_ex3.ipynb", "newman"),
-        ("ex3-4711.ipynb", "4711"),
+        *((said, True) for said in ("(1)", "1", "- Copy (2)", "Copy of", "Kopie von", "final_v2", "neu")),
+        *(
+            (said, False)
+            for said in ("newton", "newman", "4711", "", "ada final", "new" * 30 + "_x", "_new" * 40 + "_x")
+        ),
     ],
 )
-def test_versions_are_nobody(name: str, who: str) -> None:
-    """What a computer or a person adds to the name of another version is nobody's name."""
-    assert named_student(name) == who
+def test_versions(said: str, version: bool) -> None:
+    """What a computer or a person adds to the name of another version is known, in no time; a longer word is a name."""
+    assert is_version(said) is version
+
+
+ONE_STUDENTS = {
+    "versions beside a notebook": (["ada/ex3.ipynb", "ada/ex3 (1).ipynb", "ada/ex3-1.ipynb"], {"ada"}),
+    "a notebook and other files": (["ada/ex3.ipynb", "ada/README.md"], {"ada"}),
+    "numbers alone": (["subs/ex3-1.ipynb", "subs/ex3-2.ipynb"], {"1", "2"}),
+    "versions alone": (["subs/ex3_v01.ipynb", "subs/ex3_v02.ipynb"], {"v01", "v02"}),
+    "surnames": (["ex3-neu.ipynb", "ex3-fertig.ipynb"], {"neu", "fertig"}),
+    "people beside templates": (
+        ["s/ada-ex3.ipynb", "s/bob-ex3.ipynb", *(f"s/ex{n}.ipynb" for n in range(1, 5))],
+        {"ada", "bob"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "people"), ONE_STUDENTS.values(), ids=ONE_STUDENTS.keys())
+def test_whose_is_the_only_folder(tmp_path: Path, names: list[str], people: set[str]) -> None:
+    """The only folder is a student's if all that is in it may be of one; otherwise its files tell."""
+    found = discover(laid(tmp_path, dict.fromkeys(names, b"{}"), "folder"))
+    assert {*found.students} >= people
+    assert len(people) > 1 or {*found.students} == people
+
+
+def test_broken_beside_whole(tmp_path: Path) -> None:
+    """An archive without a notebook, and an empty file, do not take the place of a notebook that came with them."""
+    notebook = nbformat.writes(nbformat.v4.new_notebook()).encode()
+    files = {"ada/ex3.ipynb": notebook, "ada/ex3_z.ipynb": b"", "b/ex3.ipynb": b"{}"}
+    files["ada/zz_ex3_pictures.zip"] = packed({"a.png": b"x"})
+    found = discover(laid(tmp_path, files, "folder"))
+    todo = deposit(found, Rules(("ex3",)), Store(tmp_path / "results"))
+    assert {stored.file for stored in todo if stored.student.id == "ada"} == {"ex3.ipynb"}
 
 
 def test_several_notebooks_of_no_known_age(tmp_path: Path) -> None:
     """Where all files were unpacked at once, their times tell nothing, and it is said that the name decided."""
     found = discover(laid(tmp_path, {f"ada/{name}": b"{}" for name in NAMES}, "folder"))
     *_, last = found.attempts
-    assert (last.file, len(last.others), last.changed) == ("ex3_final.ipynb", 4, None)
+    assert (last.file, len(last.others), last.told_by) == ("ex3_final.ipynb", 4, "name")
 
 
 def test_times(tmp_path: Path) -> None:

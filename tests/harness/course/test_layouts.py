@@ -85,6 +85,26 @@ def test_groups_of_the_roster(tmp_path: Path) -> None:
     assert (len(held.handed_in), held.nothing, held.unlisted) == (4, (), ())
 
 
+NO_TEAMS = {
+    "a tutorial's folder of notebooks": ("ada,T1\nbob,T1", ["T1/ada.ipynb", "T1/bob.ipynb", "T2/cy.ipynb"]),
+    "a tutorial's folder of folders": ("ada,Tut 1\neve,Tut 1\ncy,Do 8", ["Tut 1/ada/ex3.ipynb", "Do 8/cy/ex3.ipynb"]),
+    "a number": ("ada,1\nbob,1\ncy,2", ["1/ex3.ipynb", "2/ex3.ipynb"]),
+    "a crowd": ("\n".join(f"student{n},Red" for n in range(9)), ["Red/ex3.ipynb", "Blue/ex3.ipynb"]),
+    "somebody's login": ("ada,B1,a1\nbob,A1,b1\ncy,A1,c1", ["a1/ex3.ipynb", "b1/ex3.ipynb"]),
+}
+
+
+@pytest.mark.parametrize(("rows", "names"), NO_TEAMS.values(), ids=NO_TEAMS.keys())
+def test_what_is_no_team(tmp_path: Path, rows: str, names: list[str]) -> None:
+    """A column of tutorials gives nobody the work of another, and neither does a group that is called as somebody is."""
+    listed = tmp_path / "roster.csv"
+    listed.write_text(f"name,group,login\n{rows}\n")
+    roster = read(listed)
+    found = discover(given(tmp_path / "with", *names), "ex3", groups=groups(roster))
+    assert whose(found) == whose(discover(given(tmp_path / "without", *names), "ex3"))
+    assert not any(attempt.group for attempt in found.attempts)
+
+
 def test_ilias(tmp_path: Path) -> None:
     """ILIAS names people and times; what one member of a team hands in is all members' work."""
     alone = "assignment/Abgaben/Lovelace_Ada_alovelace_815/20261120211405_ex3.ipynb"

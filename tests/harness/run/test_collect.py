@@ -135,7 +135,10 @@ def test_modules_that_change(tmp_path):
     files.append(file())
     net[1].weight.add_(1)
     files.append(file())
-    net[1].weight.numpy()[0, 0] = 100  # past the count, and frozen: seen at the end
+    net[1].weight.data += 1  # as an adapter is merged, past the count
+    files.append(file())
+    net[0].weight.data = net[0].weight.data.double()
+    net[0].weight.grad = None
     files.append(file(final=True))
     net[1] = torch.nn.Linear(3, 3).requires_grad_(False)
     files.append(file())
@@ -182,11 +185,9 @@ exec(sys.argv[1])
 import _grading_collector
 assert not {"numpy", "torch", "PIL"} & set(sys.modules)
 a, b, c = {4: {1.5}}, 1, 1
-_grading_collector.collect.cell = 3
-_grading_collector.collect.collect(False)
+_grading_collector.collect.collect(False, 3)
 a, b, c = 2, Deadly(), 2
-_grading_collector.collect.cell = 4
-_grading_collector.collect.collect(True)
+_grading_collector.collect.collect(True, 4)
 """
     command = [sys.executable, "-I", "-S", "-c", script, preparation(dict.fromkeys("abc", "value"), tmp_path)]
     assert subprocess.run(command, check=False).returncode == 7

@@ -39,7 +39,18 @@ def test_asked_of_the_machine(source, said):
     assert said in sentence
 
 
-@pytest.mark.parametrize("source", ["# !pip install peft", "x = 'pip install'", "!pip list", "!ls", "# breakpoint()"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# !pip install peft",
+        "x = 'pip install'",
+        "!pip list",
+        "!ls",
+        "# breakpoint()",
+        "def login(x): pass",
+        "smtp.login(1)",
+    ],
+)
 def test_nothing_to_say(source):
     """Comments, texts and harmless commands are passed over."""
     assert list(remarks(Left(source), (), ())) == []

@@ -307,8 +307,9 @@ given = [google.colab.files.upload(), userdata.get("HF_TOKEN"), UserSecretsClien
 google.colab.files.download("a.txt")
 """
 LOGIN = """
-from huggingface_hub import login
+from huggingface_hub import interpreter_login, login, notebook_login
 login(token="hf_x")
+notebook_login(), interpreter_login()
 went_on = True
 """
 
@@ -320,7 +321,9 @@ def test_what_is_only_elsewhere(run_cells):
     assert evidence.run.ended == "completed"
     assert evidence.value("given") == [{}, "", "", None]
     assert evidence.value("went_on") is True
-    assert run_cells(asked, hand_in={"there": "value"}).value("there") is False
+    also = "from google import colab\nfrom google.colab import *\ndrive.mount('x')"
+    evidence = run_cells(asked, also, hand_in={"there": "value"})
+    assert (evidence.run.ended, evidence.value("there")) == ("completed", False)
 
 
 @pytest.mark.parametrize("status", [70, 1])

@@ -43,7 +43,7 @@ from collections.abc import Iterable, Mapping, Sequence, ValuesView
 from itertools import chain
 from typing import Any
 
-from . import stand_ins, watchers
+from . import watchers
 from .encoding import (
     MAX_DEPTH,
     SAFETENSORS,
@@ -234,7 +234,8 @@ class Collector:
             raise Unreadable("not a torch.nn.Module")
         kind = {"class": type(value).__name__, "training": bool(value.training)}
         named = list(value.named_parameters())
-        state = [(key, parameter.requires_grad, *_state_of(parameter)) for key, parameter in named]
+        # Nothing is written once more that is as it was
+        state = [(key, parameter.requires_grad, *self._state_of(parameter)) for key, parameter in named]
         held, before, known = self.modules.get(name, ([], [], {}))
         if known and before == state and all(ref() is one for ref, (_, one) in zip(held, named, strict=True)):
             self._spend(size := self._size_of(known["file"]))
@@ -255,6 +256,18 @@ class Collector:
         known = {"file": self._save(name, tensors), "parameters": parameters}
         self.modules[name] = [weakref.ref(one) for _, one in named], state, known
         return {**known, **kind}
+
+    def _state_of(self, parameter: Any) -> tuple[Any, ...]:
+        """What is another whenever a parameter's numbers or its gradient's are."""
+        kind = dtype_of(parameter), tuple(parameter.shape)
+        if parameter.grad is None and not parameter.requires_grad and parameter.nbytes > LARGE:
+            return (*kind, self._digest_of(parameter))
+        both = (
+            parameter,
+            parameter.grad,
+        )  # in full: merged adapters and optimizers of one's own get past PyTorch's count
+        digests = (hashlib.sha256(bytes_of(ensure_dense(one))).digest() if one is not None else None for one in both)
+        return (*kind, *digests)
 
     def _digest_of(self, parameter: Any) -> str:
         """Of a large parameter, which is gone through again only if PyTorch has counted a change."""
@@ -294,17 +307,6 @@ class Collector:
         return file
 
 
-def _state_of(parameter: Any) -> tuple[Any, ...]:
-    """What is another whenever a parameter's numbers or its gradient's are: of what is trained, a digest of them.
-
-    An optimizer of the notebook's own may write past PyTorch's count of changes, but not to what is frozen.
-    """
-    if parameter.grad is None and not parameter.requires_grad and not parameter.is_inference():
-        return parameter._version, parameter.data_ptr()
-    both = (parameter, parameter.grad)
-    return tuple(hashlib.sha256(bytes_of(ensure_dense(one))).digest() if one is not None else None for one in both)
-
-
 _MOMENTS = ("first", "since", "until", "gone")
 
 
@@ -333,24 +335,18 @@ def _files_of(record: Mapping[str, Any]) -> list[str]:
 
 
 _collector: Collector
-cell = 0
-"""The number of the code cell that has run last, which is told before each collection."""
 
 
-def prepare(spec: Mapping[str, str], folder: str, elsewhere: Sequence[str] = ()) -> None:
-    """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path.
-
-    Modules named in ``elsewhere`` get stand-ins.
-    """
+def prepare(spec: Mapping[str, str], folder: str) -> None:
+    """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path."""
     global _collector
-    stand_ins.offer(elsewhere)
     watchers.watch()  # what is imported already
     sys.meta_path.insert(0, watchers.Imports())
     _collector = Collector(spec, folder)
 
 
-def collect(final: bool) -> None:
-    """Collect from the namespace of the caller, which is the notebook's, after :data:`cell`."""
+def collect(final: bool, cell: int) -> None:
+    """Collect from the namespace of the caller, which is the notebook's, after the code cell of this number."""
     watchers.watch()
     _collector.collect(sys._getframe(1).f_globals, cell, final)
     watchers.tell_of_shutdown()

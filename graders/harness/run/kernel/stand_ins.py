@@ -11,7 +11,7 @@ import importlib.machinery
 import os
 import sys
 import types
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 ELSEWHERE = ("google.colab", "kaggle_secrets")
@@ -56,8 +56,10 @@ class Nothing:
 
 
 class _Module(types.ModuleType):
+    __all__ = ("auth", "drive", "files", "output", "runtime", "userdata")
+
     def __getattr__(self, name: str) -> Nothing:
-        if name.startswith("__"):
+        if name.startswith("__") or any(one.startswith(f"{self.__name__}.") for one in ELSEWHERE):
             raise AttributeError(name)
         return Nothing(f"{self.__name__}.{name}")
 
@@ -90,10 +92,19 @@ def offer(names: Collection[str]) -> None:
 def excuse_logins() -> None:
     """From now on, logging in to the Hugging Face Hub may fail, as it does without a network: nobody has to."""
     module: Any = sys.modules.get(LOGIN)
-    log_in = getattr(module, "login", None)
-    if not callable(log_in) or hasattr(module, "_noted"):
+    if module is None or hasattr(module, "_noted"):
         return
+    package: Any = sys.modules["huggingface_hub"]
+    for name in ("login", "interpreter_login", "notebook_login"):
+        log_in = getattr(module, name, None)
+        if callable(log_in):
+            for home in (module, package):
+                if name in vars(home):
+                    setattr(home, name, _excused(log_in))
+    module._noted = True
 
+
+def _excused(log_in: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(log_in)
     def excused(*arguments: Any, **options: Any) -> Any:
         try:
@@ -101,7 +112,4 @@ def excuse_logins() -> None:
         except Exception as error:
             print(f"Nobody has to log in where a notebook is graded ({type(error).__name__}).")
 
-    package: Any = sys.modules["huggingface_hub"]
-    if "login" in vars(package):
-        package.login = excused
-    module.login, module._noted = excused, True
+    return excused
