@@ -112,23 +112,6 @@ def exercises() -> list[Exercise]:
     return [module_of(name).EXERCISE for name in EXERCISES]
 
 
-def find_notebook(name: str, folder: Path) -> Path:
-    """The notebook of an exercise in ``folder`` or in its ``assignments`` folder."""
-    for place in (folder, folder / "assignments"):
-        found = sorted(path for path in place.glob(f"{name}*.ipynb") if path.is_file())
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = ", ".join(path.name for path in found)
-            raise GradingError(
-                f"There are several notebooks for {name}: {listed}.", f"Name one: grade {name} {found[0]}"
-            )
-    raise GradingError(
-        f"There is no notebook {name}*.ipynb in {folder} or in its assignments folder.",
-        f"Go to the folder with your notebook, or name it: grade {name} PATH",
-    )
-
-
 def execute(
     name: str,
     notebook: Path,

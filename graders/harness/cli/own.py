@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from graders.harness.cli import options
-from graders.harness.cli.own_notebook import EXIT_UNGRADABLE, OwnNotebook, open_page, watched
+from graders.harness.cli.own_notebook import EXIT_UNGRADABLE, OwnNotebook, find_notebook, open_page, watched
 from graders.harness.errors import ExplainedError
 from graders.harness.imports import importing
 from graders.harness.report import terminal, wording
@@ -132,7 +132,7 @@ def exercise(name: str) -> click.Command:
             _before_run(name, everything, isolation, console, other, runs=1 if only else 2)
             from graders.harness import grade as grading
 
-        notebook = notebook or grading.find_notebook(name, Path.cwd())
+        notebook = notebook or find_notebook(name, Path.cwd())
         if json_file and not json_file.absolute().parent.is_dir():
             raise grading.GradingError(
                 f"There is no folder {json_file.parent}.", "Make it, or write the result elsewhere."
@@ -192,7 +192,7 @@ def every(
     statuses = []
     for name in EXERCISES:
         try:
-            notebook = grading.find_notebook(name, folder)
+            notebook = find_notebook(name, folder)
             result = OwnNotebook(name, notebook, parsed, within, console, verbose).grade()
         except ExplainedError as error:  # one missing notebook must not keep the others from being graded
             terminal.complain(error)

@@ -29,6 +29,27 @@ POLL = 0.5
 """Seconds between two looks at a file that is watched."""
 
 
+class NoNotebookError(ExplainedError):
+    """No notebook was named, and none or several are there."""
+
+
+def find_notebook(name: str, folder: Path) -> Path:
+    """The notebook of an exercise in ``folder`` or in its ``assignments`` folder."""
+    for place in (folder, folder / "assignments"):
+        found = sorted(path for path in place.glob(f"{name}*.ipynb") if path.is_file())
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(path.name for path in found)
+            raise NoNotebookError(
+                f"There are several notebooks for {name}: {listed}.", f"Name one: grade {name} {found[0]}"
+            )
+    raise NoNotebookError(
+        f"There is no notebook {name}*.ipynb in {folder} or in its assignments folder.",
+        f"Go to the folder with your notebook, or name it: grade {name} PATH",
+    )
+
+
 @dataclass(frozen=True)
 class OwnNotebook:
     """A notebook of one's own, and how it is graded: everything is kept in the folder .grade."""

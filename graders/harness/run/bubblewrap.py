@@ -17,7 +17,7 @@ from typing import IO
 
 from graders.harness import PACKAGE
 from graders.harness.data.values import one_line
-from graders.harness.run import MARK, cgroup
+from graders.harness.run import MARK, cgroup, devices
 from graders.harness.run import packages as installed
 from graders.harness.run.gather import WayOut, end_first, gather
 from graders.harness.run.interpreter import Interpreter
@@ -161,7 +161,7 @@ def _warm(bwrap: str, kind: Kind) -> Warm:
     with system_call_filter(counted=True) as filtering:
         options = [
             *_namespaces(nesting=True),
-            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *_bare_devices())),
+            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *devices.bare())),
             *("--proc", OUTER_PROC, "--dir", str(INSIDE)),
             *_read_only(),
             *(word for name, value in kind.environment for word in ("--setenv", name, value)),
@@ -322,14 +322,14 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
 def _machine(
     limits: Limits,
     readable: Sequence[Path],
-    devices: Sequence[str] = ("--dev", "/dev"),
+    bare: Sequence[str] = ("--dev", "/dev"),
     python: Interpreter | None = None,
 ) -> list[str]:
     """All that is to be seen of the machine's files."""
     words = [word for path in _SYSTEM if os.path.islink(path) for word in ("--symlink", os.readlink(path), path)]
     # Where notebooks of Colab and Kaggle work, and write to
     words += ["--symlink", str(INSIDE / "work"), "/content", "--symlink", str(INSIDE / "work"), "/kaggle/working"]
-    words += ["--proc", "/proc", *_masks(), *devices, *_devices()]
+    words += ["--proc", "/proc", *_masks(), *bare, *devices.gpus()]
     words += [word for _, mounting in _seen(limits, readable, python) for word in mounting]
     for name in _NEEDED:
         words += ["--ro-bind", str(PACKAGE / name), str(OURS / "graders" / name)]
@@ -377,25 +377,6 @@ def _masks() -> Iterator[str]:
             yield from ("--tmpfs", str(path))
         elif path.exists():
             yield from ("--ro-bind", "/dev/null", str(path))
-
-
-def _bare_devices() -> Iterator[str]:
-    """What bubblewrap makes of `/dev`, but for terminals, with which it would mask every view of the processes."""
-    for name in ("null", "zero", "full", "random", "urandom", "tty"):
-        yield from ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        yield from ("--symlink", f"/proc/self/fd/{number}", f"/dev/{name}")
-    yield from ("--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "pts/ptmx", "/dev/ptmx")
-    yield from ("--dir", "/dev/pts", "--dir", "/dev/shm")
-
-
-def _devices() -> Iterator[str]:
-    """What a program needs of an NVIDIA GPU: its devices, and what the driver says of them."""
-    for pattern in ("nvidia*", "dxg"):
-        for device in sorted(Path("/dev").glob(pattern)):
-            yield from ("--dev-bind", str(device), str(device))
-    for folder in sorted(Path("/sys/module").glob("nvidia*")):
-        yield from ("--ro-bind-try", str(folder), str(folder))
 
 
 @contextlib.contextmanager

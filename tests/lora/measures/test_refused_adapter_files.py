@@ -1,4 +1,4 @@
-"""Adapters as nobody should write them."""
+"""Adapters as nobody should write them: a test for each way to, and so over 400 lines."""
 
 import json
 import math
