@@ -12,9 +12,7 @@ KILLS ?= 10
 # Of all exercises together that it times.
 MIX ?= 80
 
-# One more than there are cores: some tests wait.
-TESTS := $(BIN)/python -m pytest -m "not campaign" --dist=loadfile \
-	--numprocesses=$$($(BIN)/python -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
+TESTS := $(BIN)/python -m pytest -m "not campaign" --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: demo test quick campaign fuzz bench bench-peers lint release wheel clean
 
