@@ -256,7 +256,7 @@ def forge():
         record = {"kind": "pictures", "folder": f"{name}.1"}
         record["pictures"] = {"list": files[:4]} if name == "base_images" else many
         with open(f"/grade/evidence/variables/{name}.json", "w") as file: json.dump(record, file)
-sys.modules["_grading_collector.collect"].collect = lambda final: forge()
+sys.modules["_grading_collector.collect"].collect = lambda *given: forge()
 """,
         exercise="ex3",
     ),
@@ -273,7 +273,7 @@ def forge():
     os.mkfifo(here + "lora_param_counts.json")
     os.mkdir(here + "cross_attention_layers.json")
     os.symlink("/dev/zero", here + "session.json")
-sys.modules["_grading_collector.collect"].collect = lambda final: forge()
+sys.modules["_grading_collector.collect"].collect = lambda *given: forge()
 """,
         afterwards=both(nothing_but_files, left_out("it is a link", "not a regular file")),
     ),
@@ -281,7 +281,7 @@ sys.modules["_grading_collector.collect"].collect = lambda final: forge()
         "the folder of evidence is a link",
         """
 import os, sys
-sys.modules["_grading_collector.collect"].collect = lambda final: None
+sys.modules["_grading_collector.collect"].collect = lambda *given: None
 os.rename("/grade/evidence/variables", "/grade/evidence/v")
 os.symlink(os.path.dirname(OUTSIDE["files"][0]), "/grade/evidence/variables")
 os.rename(OUTPUT_DIR, "o")
@@ -318,7 +318,7 @@ def forge():
     record = {"kind": "optimizer", "class": "\\u202eAdam", "parameters": [1 << 70]}
     record["options"] = {"mapping": [[{"float": "nan"}, []]]}
     with open(f"{here}optimizer.json", "w") as file: json.dump(record, file)
-sys.modules["_grading_collector.collect"].collect = lambda final: forge()
+sys.modules["_grading_collector.collect"].collect = lambda *given: forge()
 """,
         exercise="ex2",
     ),
@@ -331,7 +331,7 @@ def forge():
                        ("loss", "../run.json"), ("noise_pred", "."), ("text_embeddings", "\\0"), ("unet", {"a": 1})):
         record = {"kind": "module" if name == "unet" else "tensor", "file": path, "dtype": [], "device": None, "in_graph": 1}
         with open(f"/grade/evidence/variables/{name}.json", "w") as file: json.dump(record, file)
-sys.modules["_grading_collector.collect"].collect = lambda final: forge()
+sys.modules["_grading_collector.collect"].collect = lambda *given: forge()
 """,
         exercise="ex2",
     ),
