@@ -367,8 +367,7 @@ for folder in (Path(OUTPUT_DIR), Path("evidence/variables"), Path("../evidence/v
             rewrite("count", "lora_param_counts = {4: 397824, 16: 1591296}"),
         ),
         fails={
-            "cross_attention_layers": SELF_ATTENTION, "unet_param_count": None, "lora_fraction": None,
-            "other_input": "hard-coded",
+            "cross_attention_layers": SELF_ATTENTION, "unet_param_count": None, "other_input": "hard-coded",
         },
     ),
     # --- not finished

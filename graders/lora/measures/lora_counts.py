@@ -33,6 +33,7 @@ _HINTS = {
     "rank-independent": "Follow the rank from your loop to the sum: where does it enter the number of a single layer?",
     "square-key-value": "Print in_features and out_features of to_q and of to_k in one block. What does each of the two read?",
 }
+_LISTED = " (over the layers that you list)"
 _HINT_LAYERS = "Which layers does your sum go over? Compare their names with your list, which it should go over."
 
 
@@ -117,10 +118,14 @@ class LoraCounts:
         return told == self.count(rank) or self.right_for_list(told, rank) or self.explain(told, rank) is not None
 
     def explain(self, told: float, rank: int) -> Cause | None:
-        """The cause of a wrong number; None if there is none that explains it, or several."""
+        """The cause of a wrong number; None if there is none that explains it, or several.
+
+        What explains it over the layers that the hand-in lists goes before what does over others.
+        """
         causes = [cause for count, cause in self.candidates(rank) if count == told]
-        slugs = {cause.misconception for cause in causes}
-        return causes[0] if len(slugs) == 1 else None
+        own = [cause for cause in causes if _LISTED in cause.words]
+        slugs = {cause.misconception for cause in own or causes}
+        return (own or causes)[0] if len(slugs) == 1 else None
 
     def candidates(self, rank: int) -> Iterator[tuple[int, Cause]]:
         """Wrong numbers with their causes, over the right layers and over those that are often taken for them."""
@@ -135,7 +140,7 @@ class LoraCounts:
         for layers, said, slug in self._other_layers():
             yield _full(layers, rank), Cause(said, slug, _HINT_LAYERS)
         if self.listed:
-            yield from self._miscounted(self.listed, rank, " (over the layers that you list)")
+            yield from self._miscounted(self.listed, rank, _LISTED)
         other_ranks = [self.count(r) for r in RANKS]
         both = "Was the second adapter added to a U-Net that still held the first?"
         yield sum(other_ranks), Cause("That is the adapters of both ranks together.", hint=both)
@@ -149,8 +154,12 @@ class LoraCounts:
         inputs, outputs = sum(layer.inputs for layer in layers), sum(layer.outputs for layer in layers)
         biases = sum(layer.biases for layer in layers)
         weights = sum(layer.weights for layer in layers)
-        yield rank * inputs, Cause(f"That is the size of A alone{where}.", "only-a-counted")
-        yield rank * outputs, Cause(f"That is the size of B alone{where}.", "only-b-counted")
+        if inputs == outputs:
+            said = f"That is the size of A alone{where}, or of B alone, which there is as large."
+            yield rank * inputs, Cause(said, "only-a-counted")
+        else:
+            yield rank * inputs, Cause(f"That is the size of A alone{where}.", "only-a-counted")
+            yield rank * outputs, Cause(f"That is the size of B alone{where}.", "only-b-counted")
         yield (
             inputs + outputs,
             Cause(f"That is the number for rank 1, as if r were left out{where}.", "rank-independent"),
