@@ -301,11 +301,9 @@ def _agreed(results: Path, before: Settings, given: Settings) -> None:
 
 @contextmanager
 def _at_work(store: Store, console: Console) -> Iterator[None]:
-    """Keeps others from the results; Ctrl-C and a full disk end what is in flight, and nothing else is lost."""
-    from graders.harness.course.workers import room
-
+    """Keeps others from the results; Ctrl-C ends what is in flight, and nothing else is lost."""
     try:
-        with store.locked(), room(store.root):
+        with store.locked():
             yield
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept; the same command goes on from here.")

@@ -14,8 +14,9 @@ from graders.harness.course.once import Done
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
 from graders.harness.course.stored import Stored
-from graders.harness.course.workers import Crew, DiskFullError, Handled, Workers, working
+from graders.harness.course.workers import Crew, Handled, Workers, working
 from graders.harness.data.documents import DamagedError
+from graders.harness.data.saving import DiskFullError
 from graders.harness.errors import ExplainedError
 from graders.harness.marks import Status
 from graders.harness.result import Result

@@ -90,18 +90,20 @@ class Journal:
             raise JournalError(f"{self.path} cannot be read: {error.strerror}.", "Check its permissions.") from None
 
     def add(self, entry: Entry) -> None:
-        """Write it at the end, and have it on the disk."""
-        with self.path.open("ab+") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
+        """Write it at the end, and have it on the disk; or, if there is no room for it, nothing. Raises OSError."""
+        line = json.dumps(asdict(entry), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        with self.path.open("ab+", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
                 file.seek(-1, os.SEEK_END)
-                broken = file.read(1) != b"\n"  # somebody was killed while writing
-            else:
-                broken = False
-            line = json.dumps(asdict(entry), ensure_ascii=False)
-            file.write(("\n" if broken else "").encode() + line.encode("utf-8", "replace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+                line = (b"" if file.read(1) == b"\n" else b"\n") + line  # somebody was killed while writing
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
         self._note(entry)
 
     def _note(self, entry: Entry) -> None:

@@ -30,7 +30,7 @@ from graders.harness.course.stored import Stored
 from graders.harness.course.tree import natural
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError
-from graders.harness.data.saving import make_folder, set_aside
+from graders.harness.data.saving import keep_aside, make_folder, put, room, set_aside
 from graders.harness.errors import ExplainedError
 from graders.harness.marks import Student, folder_name
 from graders.lesson import EXERCISES
@@ -49,15 +49,19 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other commands from changing the folder; :class:`StoreError` if one is at work in it."""
+        """Keep other commands from changing the folder.
+
+        Raises :class:`StoreError` if one is at work in it, and :class:`DiskFullError` when nothing can be written any more.
+        """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("w")
+            with room(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                file = (self.root / ".lock").open("w")
         except OSError as error:
             raise StoreError(
                 f"The folder {self.root} cannot be written: {error.strerror}.", "Name another: -o FOLDER"
             ) from None
-        with file:
+        with file, room(self.root):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -87,7 +91,7 @@ class Store:
         mine += [replace(stored, student=attempt.student) for stored in unnamed]
         for place, stored in enumerate(mine):
             if stored.damage and stored.holds(digest):  # its record alone is damaged: it gets a new one
-                set_aside(stored.folder / "hand-in.json")
+                keep_aside(stored.folder / "hand-in.json")
                 mine[place] = stored = replace(
                     stored, student=attempt.student, file=attempt.file, digest=digest, beside=beside, damage=""
                 )
@@ -97,8 +101,8 @@ class Store:
             if stored in again and _is(stored, attempt, mine, after, alone):
                 stored.keep_beside(files)
                 if content and not stored.holds(digest):
-                    set_aside(stored.notebook)
-                    stored.notebook.write_bytes(content)
+                    keep_aside(stored.notebook)
+                    put(content, stored.notebook)
                 known = replace(
                     stored,
                     student=attempt.student,
@@ -130,7 +134,7 @@ class Store:
             others=attempt.others,
             told_by=attempt.told_by,
         )
-        stored.notebook.write_bytes(content)
+        put(content, stored.notebook)
         stored.keep_beside(files)
         stored.save()
         mine.append(stored)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import gc
 import os
@@ -22,6 +21,7 @@ from graders.harness.checking import CheckLimits
 from graders.harness.course import forkserver
 from graders.harness.course.once import Done, check_again, grade_once
 from graders.harness.data.archive import ArchiveError
+from graders.harness.data.saving import DiskFullError, room
 from graders.harness.data.scratch import Scratch
 from graders.harness.errors import ExplainedError
 from graders.harness.grade import Setting
@@ -43,11 +43,6 @@ _RUN_MEMORY = 4 << 30
 """Bytes that each run of a notebook should have at least; the reference solutions take up to 1.4 GiB."""
 _GPU_MEMORY = 16 << 30
 """Bytes of GPU memory for a worker: what a free GPU has, for which the exercises are made."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DiskFullError(ExplainedError):
-    """Results cannot be written any more."""
 
 
 @dataclass(frozen=True)
@@ -214,19 +209,6 @@ def _insist(isolation: Isolation) -> None:
 def _check(exercise: str, graded: Path, limits: CheckLimits) -> None:
     with room(graded):
         check_again(exercise, graded, limits)
-
-
-@contextmanager
-def room(folder: Path) -> Iterator[None]:
-    """Within it, :class:`DiskFullError` for a disk that is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFullError(
-            f"The disk is full ({error.filename or folder}).", "Free some space, then run the same command again."
-        ) from None
 
 
 def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Handled:
