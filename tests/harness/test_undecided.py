@@ -126,7 +126,7 @@ def test_a_batch_whose_graders_break(tmp_path: Path) -> None:
     assert "undecided" in page.read_text()
 
     rescored = grade("rescore", results, folder=tmp_path)
-    assert rescored.status == 0, rescored.printed
+    assert rescored.status == 1, rescored.printed  # its written answer is unread
     (row,) = rows(results / "gradebooks" / "gradebook.csv")
     assert (row["ex1_score"], row["ex1_undecided"]) == ("20", "")
 

@@ -13,7 +13,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from graders.harness.cli import options
+from graders.harness.cli import exits, options
+from graders.harness.cli.exits import CourseCommand
 from graders.harness.data.times import in_zone
 from graders.harness.data.values import one_line
 from graders.harness.imports import importing
@@ -70,7 +71,6 @@ _column = click.option(
 _scale = click.option("--scale", is_flag=True, help="Convert points where a column of it is worth others.")
 _isolation = options.isolation("bubblewrap", "none only on a machine that may be lost.")
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
-EXIT_STOPPED = 130
 _GRADERS = [LIBRARIES, *(f"graders.{name}" for name in EXERCISES)]
 """The grader modules, which import whatever checks need."""
 
@@ -85,7 +85,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
         raise click.BadParameter(f"{text!r} is no date and time; write it as 2026-11-30T23:59+01:00") from None
 
 
-@click.command()
+@click.command(cls=CourseCommand)
 @click.argument("hand_ins", metavar="HAND-INS", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="RESULTS", type=_folder, help="Where everything is kept.")
 @click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
@@ -228,10 +228,11 @@ def batch(
         within = grading.setting(isolation, asked, check_limit, other)
         within = replace(within, time_limit=float(time_limit), own_files=decided.own_files)
         batch_progress.watch(todo, store, crew(within, jobs), console)
-        _publish(store, references, console, _wanted(**gradebook))
+        ended = _publish(store, references, console, _wanted(**gradebook))
+    sys.exit(ended)
 
 
-@click.command()
+@click.command(cls=CourseCommand)
 @click.argument("results", type=_folder)
 @_jobs
 @options.check_limit()
@@ -261,10 +262,11 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
             thresholds.ensure_decides(beside(stored.graded), (stored.exercise,))
     with _at_work(store, console):
         batch_progress.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
-        _publish(store, references, console)
+        ended = _publish(store, references, console)
+    sys.exit(ended)
 
 
-@click.command()
+@click.command(cls=CourseCommand)
 @click.argument("results", type=_folder)
 @click.option("--names", metavar="KEY", type=_file, help="The file that --anonymous made: put the names back.")
 @click.option(
@@ -286,7 +288,8 @@ def report(results: Path, names: Path | None, output: Path | None, references: P
     key = Key(names, results) if names else None
     console = Console(file=sys.stdout)
     with _at_work(store, console):
-        _publish(store, references, console, _wanted(**gradebook), key, output)
+        ended = _publish(store, references, console, _wanted(**gradebook), key, output)
+    sys.exit(ended)
 
 
 def _agreed(results: Path, before: Settings, given: Settings) -> None:
@@ -307,7 +310,7 @@ def _at_work(store: Store, console: Console) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept; the same command goes on from here.")
-        sys.exit(EXIT_STOPPED)
+        sys.exit(exits.STOPPED)
 
 
 @click.command()
@@ -364,8 +367,8 @@ def _publish(
     wanted: Wanted | None = None,
     names: Key | None = None,
     to: Path | None = None,
-) -> None:
-    """Write everything that is made of the results, and end with a status that says whether all is settled."""
+) -> exits.Exit:
+    """Write everything that is made of the results, and say what is in them; how that ends."""
     from graders.harness.cli.batch_progress import summary
     from graders.harness.cli.publish import publish
     from graders.harness.course import settings
@@ -377,4 +380,5 @@ def _publish(
         settings.write(store.root, settings.read(store.root), [*questions])
     for question in questions:
         console.print(Text(one_line(question, 300), "magenta"))
-    sys.exit(summary(made.gradebook, notes, to or store.root, console))
+    summary(made.gradebook, notes, to or store.root, console)
+    return exits.of_course(made.gradebook, questions)

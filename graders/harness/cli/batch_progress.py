@@ -127,11 +127,8 @@ def _changes(one: Rescored) -> Iterator[Text]:
             yield Text(line, "yellow")
 
 
-def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> int:
-    """Say what has become of all hand-ins, what to know of the files, and where to look.
-
-    The exit status: 3 if the machine kept some from being graded, 1 if stored files of some cannot be used, or 0.
-    """
+def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> None:
+    """Say what has become of all hand-ins, what to know of the files, and where to look."""
     table = Table("exercise", *(Column(status, justify="right") for status in Status), Column("mean"), box=None)
     for name in gradebook.exercises:
         grades = [record.grades[name] for record in gradebook.records]
@@ -159,7 +156,6 @@ def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: 
         what = _counted(len(trouble), "hand-in")
         console.print(f"[magenta]{what} could not be graded in full for reasons of the machine or the graders.[/]")
         console.print("The report says why. The same command again tries them again.")
-    return 3 if trouble else 1 if damaged else 0
 
 
 class _Expected:

@@ -19,8 +19,9 @@ from graders.harness.cli.batch import autograder, batch, forget, report, rescore
 from graders.harness.cli.mark import mark
 from graders.harness.cli.own_notebook import EXIT_UNGRADABLE
 from graders.harness.cli.progress import progress
+from graders.harness.data.saving import DiskFullError
 from graders.harness.data.scratch import Scratch
-from graders.harness.errors import ExplainedError, MachineError, TroubleError
+from graders.harness.errors import ExplainedError, TroubleError
 from graders.harness.machine.packages import explained
 from graders.harness.report import terminal, wording
 from graders.harness.run import MARK
@@ -38,7 +39,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ExplainedError as error:
             terminal.complain(error)
-            ctx.exit(EXIT_FAULT if isinstance(error, TroubleError | MachineError) else EXIT_UNGRADABLE)
+            ctx.exit(EXIT_FAULT if isinstance(error, TroubleError | DiskFullError) else EXIT_UNGRADABLE)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:

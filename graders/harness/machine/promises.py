@@ -22,7 +22,7 @@ import psutil  # type: ignore[import-untyped]  # publishes no types
 from graders.harness import PACKAGE
 from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
-from graders.harness.errors import ExplainedError
+from graders.harness.errors import MachineError
 from graders.harness.machine.finding import Finding
 from graders.harness.run.limits import Limits
 from graders.harness.run.sandbox import WRITABLE, Isolation, Program, output_of
@@ -87,7 +87,7 @@ ON_A_GPU = (
 )
 
 
-class PromiseError(ExplainedError):
+class PromiseError(MachineError):
     """An isolation does not hold what it has to."""
 
 

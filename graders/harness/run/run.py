@@ -25,7 +25,7 @@ from typing import IO, Any
 from graders.harness.data import files, values
 from graders.harness.data.saving import save
 from graders.harness.ending import RunError, RunReport, read_report
-from graders.harness.errors import ExplainedError, TroubleError
+from graders.harness.errors import MachineError, TroubleError
 from graders.harness.run import MARK, TROUBLE, notebook, source
 from graders.harness.run.beside import FILE
 from graders.harness.run.evidence import Evidence
@@ -46,7 +46,7 @@ _MAX_LINE = 4096
 _POLL = 0.02
 
 
-class LaunchError(ExplainedError):
+class LaunchError(MachineError):
     """Nothing of the notebook was run, and it is not the notebook's fault; ``log`` is the last that was written."""
 
     def __init__(self, problem: str, fix: str, log: str = "") -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from graders.harness.errors import ExplainedError
+from graders.harness.errors import MachineError
 from graders.harness.run.cgroup import ControlGroup
 from graders.harness.run.interpreter import Interpreter
 from graders.harness.run.limits import Limits
@@ -26,7 +26,7 @@ PASSED_ON = (
 """Variables of this process's environment that the program sees. None holds a secret."""
 
 
-class IsolationError(ExplainedError):
+class IsolationError(MachineError):
     """The isolation that was asked for cannot be had on this machine."""
 
 

@@ -173,14 +173,14 @@ def _way(
         share = kills[number :: len(LAYOUTS)]
         status = grade(place / f"{layout.__name__}.zip", results, place / f"{way}.log", figures, share)
         store = Store(results)
-        wrong += [f"{layout.__name__}: exit status {status}"] if status else []
+        wrong += [f"{layout.__name__}: exit status {status}"] if status not in (0, 1) else []
         for student in mine:
             known = student.attempts[-1].wrong(store, layout(student)[0])
             wrong += [f"{layout.__name__}, student {student.number}: {line}" for line in known]
         console.print(f"{way}, {layout.__name__}: {len(mine)} hand-ins, {len(wrong)} wrong so far")
         if way == "straight":
             started = time.monotonic()
-            subprocess.run([GRADE, "rescore", results], stdout=subprocess.DEVNULL, check=True)
+            subprocess.run([GRADE, "rescore", results], stdout=subprocess.DEVNULL, check=False)
             rescored += time.monotonic() - started
     end = time.monotonic() + PATIENCE  # what workers were forked from ends a moment after the command
     left = {*left_behind()} - before

@@ -212,7 +212,7 @@ def test_what_stands_in_the_way_of_the_report_is_set_aside(
     else:
         path.write_text("mine")
     said = report(results)
-    assert said.status == 0, said.printed
+    assert said.status == 1, said.printed
     assert {student: kept.scores(results)[student, "ex1"] for student in V1} == V1
     assert list((tmp_path / "outside").iterdir()) == []
 
@@ -262,7 +262,7 @@ def test_batch_mends_what_is_damaged(results: Path, tmp_path: Path) -> None:
     roster.write_text("id,name,exempt\nada,Ada,\ngus,Gus,ex1\nhal,Hal,ex2\n")
     options = ["--roster", roster, "--due", "2026-11-21T12:00+00:00", "--late-penalty", "10", "--jobs", "1"]
     ran = grade("batch", tmp_path / "submitted", "-o", results, *options, folder=tmp_path, COLUMNS="400")
-    assert ran.status == 0, ran.printed
+    assert ran.status == 1, ran.printed
     given = kept.scores(results)
     assert {student: given[student, "ex1"] for student in V1} == V1 | {"carl": NOW["carl"]}
     assert given["gus", "ex2"] == "0"
@@ -271,4 +271,4 @@ def test_batch_mends_what_is_damaged(results: Path, tmp_path: Path) -> None:
     assert (place(results, "carl") / "hand-in.json.damaged-1").read_text() == "{"
     assert (place(results, OTHER) / "ex1.ipynb.damaged-1").read_text() == "gone"
     assert (results / "batch.json.damaged-1").read_text() == "[]"
-    assert report(results).status == 0
+    assert report(results).status == 1

@@ -39,7 +39,7 @@ def test_version_1(command: str, tmp_path: Path) -> None:
     results = kept.unpacked("results-v1", tmp_path)
     before = typed(results)
     ran = grade(command, results, folder=tmp_path, COLUMNS="400")
-    assert ran.status == 0, ran.printed
+    assert ran.status == 1, ran.printed
     given = kept.scores(results)
     assert {student: given[student, "ex1"] for student in V1} == (V1 if command == "report" else NOW)
     assert (given["gus", "ex2"], given["ada", "ex2"]) == ("0", "0")
