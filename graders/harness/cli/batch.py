@@ -305,8 +305,13 @@ def _agreed(results: Path, before: Settings, given: Settings) -> None:
 @contextmanager
 def _at_work(store: Store, console: Console) -> Iterator[None]:
     """Keeps others from the results; Ctrl-C ends what is in flight, and nothing else is lost."""
+    from graders.harness.course import takeover
+
     try:
         with store.locked():
+            if store.taken_over:
+                kept = "An earlier version made these results. As they were, they are kept in"
+                console.print(f"{kept} {store.root / takeover.COPY}.", style="yellow", highlight=False)
             yield
     except KeyboardInterrupt:
         console.print("Stopped. What was finished is kept; the same command goes on from here.")

@@ -13,7 +13,8 @@ from graders.harness.data.documents import Fields
 from graders.harness.data.values import Malformed
 from graders.lesson import EXERCISES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of ``batch.json``; since 2 the rules in ``course.toml`` come first."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The folder of results: a folder for each attempt, of which every gradebook and report can be made again at any time.
 
-    batch.json                   what was graded, and by which rules
+    batch.json                   what was graded, for whom
+    course.toml                  by which rules
     hand-ins/STUDENT/ex3/1/      a student's first attempt at exercise 3:
         hand-in.json                 whose it is, when it came, and what became of it
         ex3.ipynb                    as it was handed in
@@ -27,6 +28,7 @@ from graders.harness.course.discovery import Attempt
 from graders.harness.course.order import Order
 from graders.harness.course.roster import Roster
 from graders.harness.course.stored import Stored
+from graders.harness.course.takeover import take_over
 from graders.harness.course.tree import natural
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError
@@ -45,11 +47,13 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.taken_over = False
+        """Whether an earlier version made the folder, and this command has taken it over."""
         self._known = self._read()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other commands from changing the folder.
+        """Keep other commands from changing the folder, which is taken over if an earlier version made it.
 
         Raises :class:`StoreError` if one is at work in it, and :class:`DiskFullError` when nothing can be written any more.
         """
@@ -68,6 +72,7 @@ class Store:
                 raise StoreError(
                     f"Another command is at work in {self.root}.", "Wait for it, or end it with Ctrl-C."
                 ) from None
+            self.taken_over = take_over(self.root)
             self._known = self._read()  # another command may have changed it until now
             yield
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from graders.harness.course.takeover import COPY
 from tests.command import grade
 from tests.harness.course import kept
 
@@ -44,6 +45,7 @@ def test_version_1(command: str, tmp_path: Path) -> None:
     assert {student: given[student, "ex1"] for student in V1} == (V1 if command == "report" else NOW)
     assert (given["gus", "ex2"], given["ada", "ex2"]) == ("0", "0")
     assert typed(results) == before
+    assert (results / COPY).is_file()
     if command == "rescore":
         assert "8 runs checked again" in ran.printed
         assert "ex1 bob: 15 of 20 to 14.12 of 20: other_input 3/3 to 2.12/3" in ran.printed
