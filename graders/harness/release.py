@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from graders.harness.errors import ExplainedError
+from graders.harness.run.notebook import WRITTEN_ANSWER, has_tag, read
 from graders.lora import catalog
 from graders.lora.catalog import data_folder
 
@@ -44,6 +46,21 @@ def release(solution: Path, assignment: Path) -> None:
     nbformat.validate(notebook)
     assignment.parent.mkdir(parents=True, exist_ok=True)
     assignment.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def untouched(notebook: NotebookNode, exercise: str) -> bool:
+    """Whether nothing was filled in: its code and its written answers are all in the assignment as well."""
+    return _filled_in(notebook) <= _handed_out(exercise)
+
+
+@cache
+def _handed_out(exercise: str) -> frozenset[str]:
+    return _filled_in(read(data_folder("assignments") / f"{exercise}.ipynb"))
+
+
+def _filled_in(notebook: NotebookNode) -> frozenset[str]:
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" or has_tag(cell, WRITTEN_ANSWER)]
+    return frozenset(text for cell in cells if (text := " ".join(cell.source.split())))
 
 
 _FOR_STUDENTS = (

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pebble import ProcessExpired
 
-from graders.harness.course.discovery import HandIns
+from graders.harness.course.discovery import Attempt, HandIns
+from graders.harness.course.newest import knowing
 from graders.harness.course.once import Done
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
@@ -51,7 +53,7 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
     kept: dict[tuple[str, str], list[Stored]] = {}
     hopeless: set[Stored] = set()
     times = Counter((attempt.student.id, attempt.exercise) for attempt in hand_ins.attempts)
-    for attempt in hand_ins.attempts:
+    for attempt in _as_kept(hand_ins, store):
         content = files = b""
         whose = attempt.student.id, attempt.exercise
         if not attempt.problem:
@@ -73,6 +75,31 @@ def deposit(hand_ins: HandIns, rules: Rules, store: Store) -> list[Stored]:
     for stored in todo:
         store.update(stored)
     return todo
+
+
+def _as_kept(hand_ins: HandIns, store: Store) -> list[Attempt]:
+    """The attempts. Where only names tell which of several notebooks is the newest, and all are kept, it is the one from before:
+    another unpacking may have lost the files' times.
+    """
+    attempts = [*hand_ins.attempts]
+    for place, last in enumerate(hand_ins.attempts):
+        if last.told_by == "name":
+            first = place - len(last.others)
+            those = attempts[first : place + 1]
+            known = [store.newest(attempt, _content(hand_ins, attempt)) for attempt in those]
+            numbers = {stored.number: attempt for stored, attempt in zip(known, those, strict=True) if stored}
+            if len(numbers) == len(those):
+                told_by = next(stored.told_by for stored in known if stored and stored.number == max(numbers))
+                attempts[first : place + 1] = knowing(
+                    [numbers[number] for number in sorted(numbers)], told_by or "name"
+                )
+    return attempts
+
+
+def _content(hand_ins: HandIns, attempt: Attempt) -> bytes:
+    with suppress(ExplainedError):
+        return hand_ins.content(attempt)
+    return b""
 
 
 def grade(todo: Sequence[Stored], store: Store, crew: Crew) -> Iterator[Finished | SetAside | Tested]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from graders.harness.contents import Contents
 from graders.harness.course.layouts import Layout, Piece
+from graders.harness.course.newest import in_order
 from graders.harness.course.people import names_any
 from graders.harness.course.recognition import recognise
 from graders.harness.course.tree import Tree, TreeError, tree
@@ -34,9 +35,6 @@ MAX_PACKED = 200_000_000
 MAX_NOTEBOOKS = 50
 """Notebooks that are read of an archive that a student handed in."""
 
-AT_ONCE = timedelta(minutes=1)
-"""Files that were changed within this time were unpacked or copied then, and it does not tell which is the newest."""
-
 NO_NOTEBOOK = "There is no notebook in the hand-in"
 
 MAX_DOCUMENT = 1_000_000
@@ -54,8 +52,8 @@ class Attempt:
     ``file`` is its path as the student knows it; ``path`` that among all that was given, and ``member`` that in an archive there.
     ``group`` names those who handed it in together, each of whom has such an attempt. ``problem`` says why there is nothing
     to be graded, if so. ``upload`` is the course system's number of it, ``changed`` when the file was last changed, and
-    ``others`` are other notebooks for the exercise that came at once with it: "time", "upload" or "name" is what it was
-    ``told_by`` that it is the last of them. ``beside`` are the
+    ``others`` are other notebooks for the exercise that came at once with it: "time", "upload", "name" or "work" is what it
+    was ``told_by`` that it is the last of them. ``beside`` are the
     files that were handed in with it: each with its path from the notebook's folder, and that among all that was given or in
     the archive.
     """
@@ -165,7 +163,7 @@ def discover(
     ]
     numbers: Counter[tuple[str, str]] = Counter()
     something_else = []
-    for attempt in _in_order(_attempts(there, pieces, exercise, found.strays), found.content):
+    for attempt in in_order(_attempts(there, pieces, exercise, found.strays), found.content):
         if not attempt.exercise:
             something_else.append(attempt)
             continue
@@ -200,44 +198,6 @@ def _of_members(pieces: Iterable[Piece], groups: Mapping[str, Sequence[Student]]
             yield from (replace(piece, student=member, group=name if len(members) > 1 else "") for member in members)
             if not members:
                 yield piece
-
-
-def _in_order(attempts: Iterable[Attempt], content: Callable[[Attempt], bytes]) -> list[Attempt]:
-    """From the first attempt to the last; of what came at once the newest is the last."""
-    together: dict[tuple[str, str, datetime | None], list[Attempt]] = defaultdict(list)
-    for attempt in attempts:
-        together[attempt.student.id, attempt.exercise, attempt.submitted].append(attempt)
-    found = [attempt for those in together.values() for attempt in _at_once(those, content)]
-    return sorted(found, key=lambda attempt: attempt.submitted or datetime.min.replace(tzinfo=UTC))
-
-
-def _at_once(those: list[Attempt], content: Callable[[Attempt], bytes]) -> list[Attempt]:
-    """What came at once, and last of all the newest notebook of it, which knows the others and what told that it is the last.
-
-    What Jupyter names a copy is one that was put aside.
-    """
-    whole = [attempt for attempt in those if attempt.exercise and not attempt.problem]
-    if len(whole) > 1:
-        whole = [attempt for attempt in whole if _is_notebook(attempt, content)] or whole
-    first = [attempt for attempt in those if attempt not in whole]
-    whole.sort(key=lambda attempt: (not re.search(r"-Copy\d+\.ipynb$", attempt.file), attempt.upload))
-    told_by = "upload" if len({attempt.upload for attempt in whole}) > 1 else "name"
-    # The files of two archives were dated by two clocks
-    clocks = {attempt.member and attempt.path for attempt in whole}
-    times = sorted(attempt.changed for attempt in whole if attempt.changed)
-    if told_by == "name" and len(clocks) == 1 and len(times) == len(whole) > 1 and times[-1] - times[-2] >= AT_ONCE:
-        whole.sort(key=lambda attempt: attempt.changed == times[-1])
-        told_by = "time"
-    if len(whole) > 1:
-        whole[-1] = replace(whole[-1], others=tuple(attempt.file for attempt in whole[:-1]), told_by=told_by)
-    return [*first, *whole]
-
-
-def _is_notebook(attempt: Attempt, content: Callable[[Attempt], bytes]) -> bool:
-    with suppress(ExplainedError):
-        parse(content(attempt))
-        return True
-    return False
 
 
 def _attempts(there: Tree, pieces: list[Piece], exercise: str | None, strays: list[Stray]) -> Iterator[Attempt]:

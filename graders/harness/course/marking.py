@@ -31,6 +31,11 @@ from graders.lora.catalog import data_folder
 ANSWERS = "written-answers.csv"
 """The file in a folder of results in which a person enters points for written answers."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_TOLD_BY = {
+    "time": "the newest",
+    "upload": "the last that was uploaded",
+    "work": "the last in which anything was filled in",
+}
 
 
 @dataclass(frozen=True)
@@ -174,9 +179,7 @@ def _among(stored: Stored) -> str:
     """Which of several notebooks it is that came at once; "" where there is only one."""
     if not stored.others:
         return ""
-    which = {"time": "the newest", "upload": "the last that was uploaded"}.get(
-        stored.told_by, "the last by name: the files' times do not tell which is the newest"
-    )
+    which = _TOLD_BY.get(stored.told_by, "the last by name: the files' times do not tell which is the newest")
     name, *others = (one_line(PurePosixPath(file).name, 100) for file in (stored.file, *stored.others[:5]))
     return f"{len(stored.others) + 1} notebooks came at once; this is {name}, {which}. Not this: {', '.join(others)}."
 

@@ -145,6 +145,12 @@ class Store:
         mine.append(stored)
         return stored
 
+    def newest(self, attempt: Attempt, content: bytes) -> Stored | None:
+        """The last of a student's attempts at an exercise that is kept with this notebook, if any is."""
+        digest = hashlib.sha256(content).hexdigest()
+        mine = self._known.get((attempt.student.id, attempt.exercise), [])
+        return max((one for one in mine if one.digest == digest), key=lambda one: one.number, default=None)
+
     def update(self, stored: Stored) -> None:
         """Take over what has become of an attempt."""
         mine = self._known[stored.student.id, stored.exercise]

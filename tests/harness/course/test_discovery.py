@@ -374,3 +374,67 @@ def test_refused(tmp_path: Path, what: str) -> None:
     assert refused.value.fix
     if what in ("an empty folder", "no notebooks"):
         assert isinstance(refused.value, DiscoveryError)
+
+
+def _filled_in(exercise: str, mark: str) -> bytes:
+    notebook = nbformat.read(CHECKOUT / "assignments" / f"{exercise}.ipynb", 4)
+    notebook.cells[-1].source += f"\n{mark}"
+    notebook.cells.append(nbformat.v4.new_code_cell(f"done = {mark!r}"))
+    return nbformat.writes(notebook).encode()
+
+
+@pytest.mark.parametrize("newest", NAMES)
+def test_times_are_lost(tmp_path: Path, newest: str) -> None:
+    """The same files unpacked once more, without their times, change nothing; with another one among them it is asked anew."""
+    store = Store(tmp_path / "results")
+    contents = {f"ada/{name}": _filled_in("ex3", name) for name in NAMES}
+    place = laid(tmp_path / "once", contents, "folder")
+    for number, name in enumerate(NAMES):
+        when = datetime(2026, 11, 20 if name == newest else number + 1, tzinfo=UTC).timestamp()
+        os.utime(place / "ada" / name, (when, when))
+    (first,) = deposit(discover(place), Rules(("ex3",)), store)
+    assert (first.file, first.number, first.told_by) == (newest, 5, "time")
+    (again,) = deposit(
+        discover(laid(tmp_path / "again", contents, "zip")), Rules(("ex3",)), Store(tmp_path / "results")
+    )
+    assert again == first
+    assert len(Store(tmp_path / "results").attempts()) == 5
+    contents["ada/ex3_v9.ipynb"] = _filled_in("ex3", "v9")
+    (new,) = deposit(discover(laid(tmp_path / "new", contents, "zip")), Rules(("ex3",)), Store(tmp_path / "results"))
+    assert (new.file, new.told_by) == ("ex3_v9.ipynb", "name")
+
+
+UNTOUCHED = {
+    "as handed out": (CHECKOUT / "assignments" / "ex3.ipynb").read_bytes(),
+    "run, saved by another tool": nbformat.writes(
+        nbformat.from_dict(
+            {
+                **nbformat.read(CHECKOUT / "assignments" / "ex3.ipynb", 4),
+                "metadata": {"colab": {}},
+                "cells": [
+                    {
+                        **cell,
+                        "source": cell.source + "\n",
+                        **({"execution_count": 7} if cell.cell_type == "code" else {}),
+                    }
+                    for cell in nbformat.read(CHECKOUT / "assignments" / "ex3.ipynb", 4).cells
+                ],
+            }
+        )
+    ).encode(),
+    "without cells": nbformat.writes(nbformat.v4.new_notebook()).encode(),
+}
+
+
+@pytest.mark.parametrize("untouched", UNTOUCHED.values(), ids=UNTOUCHED.keys())
+def test_nothing_filled_in(tmp_path: Path, untouched: bytes) -> None:
+    """An assignment that was opened last, and in which nothing is filled in, does not take the place of the work."""
+    place = laid(tmp_path, {"ada/ex3.ipynb": _filled_in("ex3", "mine"), "ada/ex3 (1).ipynb": untouched}, "folder")
+    when = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    os.utime(place / "ada" / "ex3.ipynb", (when, when))
+    found = discover(place)
+    (todo,) = deposit(found, Rules(("ex3",)), Store(tmp_path / "results"))
+    assert (todo.file, todo.others, todo.told_by) == ("ex3.ipynb", ("ex3 (1).ipynb",), "work")
+    (place / "ada" / "ex3.ipynb").unlink()
+    (todo,) = deposit(discover(place), Rules(("ex3",)), Store(tmp_path / "other"))
+    assert (todo.file, todo.told_by) == ("ex3 (1).ipynb", "")
