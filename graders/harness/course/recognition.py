@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from graders.harness.course.layouts import PLAIN, SYSTEMS, Layout, Piece, Reading, plain
 from graders.harness.course.tree import Given, Opened
@@ -130,7 +131,7 @@ class _View:
     def packed(self) -> bool:
         """Whether students are told apart below this folder."""
         direct = [name for name in self.files if "/" not in name]
-        said = {named_student(name) for name in direct if name.lower().endswith((".ipynb", ".zip"))}
+        said = {named_student(PurePosixPath(name).stem) for name in direct if name.lower().endswith((".ipynb", ".zip"))}
         # Beside a notebook that is named for the exercise alone, what may be versions are versions of that one
         people = {one for one in said - {""} if "" not in said or not is_version(one)}
         return not direct or bool(people)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from pathlib import PurePosixPath
 
 _WORDS = (
     "ex", "exercise", "exo", "exercice", "ejercicio", "ejer", "esercizio", "esercitazione", "exercício", "exercicio",
@@ -29,8 +28,8 @@ def exercises_named(name: str) -> list[str]:
 
 
 def named_student(name: str) -> str:
-    """What the name of a file says besides the exercise; nothing if that is all."""
-    return _EXERCISE.sub("", unicodedata.normalize("NFC", PurePosixPath(name).stem)).strip(" _-.")
+    """What the name of a folder, or that of a file without its suffix, says besides the exercise; nothing if that is all."""
+    return _EXERCISE.sub("", unicodedata.normalize("NFC", name)).strip(" _-.")
 
 
 def is_version(said: str) -> bool:

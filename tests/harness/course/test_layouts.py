@@ -158,6 +158,8 @@ def test_brightspace(tmp_path: Path) -> None:
         (("Aufgabe1_Mueller.ipynb", "TP3_Dupont.ipynb", "Übung 3 Schmidt.ipynb"), {"Mueller", "Dupont", "Schmidt"}),
         (("T1/ada/ex1.ipynb", "T1/bob/ex1.ipynb", "T2/cy/ex1.ipynb"), {"ada", "bob", "cy"}),
         (("ada/ex1/work.ipynb", "ada/ex2/work.ipynb", "bob/ex1/work.ipynb"), {"ada", "bob"}),
+        (("J. Doe/ex1.ipynb", "J. Smith/ex1.ipynb"), {"J. Doe", "J. Smith"}),
+        (("ex1-j.doe/n.ipynb", "ex1-j.smith/n.ipynb", "ex2-j.doe/n.ipynb"), {"j.doe", "j.smith"}),
     ],
 )
 def test_people(tmp_path: Path, names: tuple[str, ...], people: set[str]) -> None:

@@ -67,8 +67,9 @@ def _people(folders: set[str]) -> dict[str, str]:
 def notebooks(tree: Tree) -> Reading | None:
     """`ada-ex3.ipynb`: a file for each student."""
     pieces = [
-        Piece(name, name, Student(named_student(name) or PurePosixPath(name).stem))
+        Piece(name, name, Student(named_student(stem) or stem))
         for name in tree.files
         if "/" not in name
+        for stem in [PurePosixPath(name).stem]
     ]
     return Reading(pieces)
