@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from graders.harness.course.discovery import HandIns, discover
-from graders.harness.course.people import PeopleError, groups, match
+from graders.harness.course.people import PeopleError, match
 from graders.harness.course.reconciliation import reconcile
 from graders.harness.course.roster import Roster, RosterError, read
 from graders.harness.errors import ExplainedError
@@ -107,7 +107,7 @@ def test_whatever_the_layout(place: Path, those: list[tuple[str, int]], pattern:
     rows = [(number, name, data.draw(team)) for name, number in data.draw(people)]
     try:
         roster = listed(place, [("id", "name", "group"), *rows])
-        found = discover(packed(place, found_names), groups=groups(roster))
+        found = discover(packed(place, found_names), roster=roster)
     except ExplainedError:  # which asks a person
         return
     assert_accounted(found)

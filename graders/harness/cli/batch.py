@@ -171,7 +171,6 @@ def batch(
         from graders.harness.course.batch import deposit
         from graders.harness.course.discovery import HandIns, discover
         from graders.harness.course.order import Order
-        from graders.harness.course.people import groups
         from graders.harness.course.reconciliation import reconcile
         from graders.harness.course.rules import Rules
         from graders.harness.course.store import Store
@@ -200,7 +199,7 @@ def batch(
 
     def look() -> tuple[HandIns, lists.Roster]:
         known = lists.read(roster) if roster else lists.Roster() if key else store.roster
-        found = discover(hand_ins, exercise, asked_layout, groups(known))
+        found = discover(hand_ins, exercise, asked_layout, known)
         found.keep(before.exercises or EXERCISES)
         batch_progress.recognised(found, reconcile(found, known), console)
         return found, known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from graders.harness.contents import Contents
 from graders.harness.course.layouts import Layout, Piece
 from graders.harness.course.newest import in_order
-from graders.harness.course.people import names_any
+from graders.harness.course.owners import owned
 from graders.harness.course.recognition import recognise
+from graders.harness.course.roster import Roster
 from graders.harness.course.tree import Tree, TreeError, tree
 from graders.harness.data.archive import Archive, ArchiveError
 from graders.harness.data.file_kinds import file_kind
@@ -24,7 +25,7 @@ from graders.harness.data.names import exercises_named
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.grade import exercises
-from graders.harness.marks import Student, letters
+from graders.harness.marks import Student
 from graders.harness.run import beside
 from graders.harness.run.notebook import MAX_BYTES, parse
 from graders.harness.run.source import code
@@ -139,11 +140,11 @@ def discover(
     path: Path,
     exercise: str | None = None,
     layout: Layout | None = None,
-    groups: Mapping[str, Sequence[Student]] | None = None,
+    roster: Roster | None = None,
 ) -> HandIns:
     """Find the hand-ins in a folder or zip archive, for ``exercise`` or for all, in a ``layout`` or the one they seem to have.
 
-    What comes under the name of one of the ``groups``, as :func:`people.groups` has them, is the work of each of its members.
+    What comes under the name of a group on the ``roster`` is the work of each of its members.
     Of each student and exercise the attempts are numbered from the first to the last. Raises :class:`DiscoveryError` if
     there are no hand-ins, :class:`LayoutError` if it is not clear whose they are, and :class:`TreeError` or
     :class:`ArchiveError` if there is nothing to look in, or a file of the archive that was given is damaged.
@@ -152,7 +153,7 @@ def discover(
     if not there.files:
         raise DiscoveryError(f"There are no files in {path}.", "Name what the course system gave.")
     recognised = recognise(there, layout)
-    there, pieces = recognised.tree, [*_of_members(recognised.pieces, groups or {})]
+    there, pieces = recognised.tree, owned(recognised.pieces, roster or Roster())
     found = HandIns(recognised.title, there)
     found.strays += [Stray(name, problem) for name, problem in there.left_out]
     claimed = {piece.path for piece in pieces} | recognised.lists
@@ -183,21 +184,6 @@ def discover(
             "Name what the course system gave: its zip archive, a folder per student, or a folder of notebooks.",
         )
     return found
-
-
-def _of_members(pieces: Iterable[Piece], groups: Mapping[str, Sequence[Student]]) -> Iterator[Piece]:
-    """What came under the name of a group is the work of all its members, unless a file there names one of them."""
-    of_name: dict[str, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        of_name[piece.student.shown].append(piece)
-    for name, mine in of_name.items():
-        members = groups.get(letters(name), ())
-        if any(names_any(piece.name, members) for piece in mine):
-            members = ()
-        for piece in mine:
-            yield from (replace(piece, student=member, group=name if len(members) > 1 else "") for member in members)
-            if not members:
-                yield piece
 
 
 def _attempts(there: Tree, pieces: list[Piece], exercise: str | None, strays: list[Stray]) -> Iterator[Attempt]:

@@ -21,6 +21,8 @@ MAX_PARTS = 6
 """Parts of a name that are put in other orders."""
 MAX_TEAM = 8
 """People who hand in together."""
+_GROUP_WORDS = ("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupp", "team", "équipe", "equipo", "équipo")
+"""What course systems write before the number of a group."""
 _LONG = 3
 """Letters of a part of a name that is not in another one by chance."""
 
@@ -69,13 +71,16 @@ def groups(roster: Roster) -> dict[str, list[Student]]:
     """The members of each group on the roster that may hand in together, by the letters of its name.
 
     What is somebody's own name or number is no group's, and neither are a mere number or letter and the name of a crowd, such
-    as a tutorial's.
+    as a tutorial's; a group that has a number alone is found as `Group 1`.
     """
     found: dict[str, list[Student]] = defaultdict(list)
     for entry in roster.entries:
         for name in {letters(name) for name in entry.groups}:
             found[name].append(entry.student)
-    own = {key for entry in roster.entries for key in (*_ids(entry.student), *keys(entry.student.name))}
+            if name.isdigit():  # which may be anything, but not after the word
+                for word in _GROUP_WORDS:
+                    found[f"{word}{name}"].append(entry.student)
+    own = {key for entry in roster.entries for key in called(entry.student)}
     return {
         name: members
         for name, members in found.items()
@@ -83,10 +88,15 @@ def groups(roster: Roster) -> dict[str, list[Student]]:
     }
 
 
+def called(student: Student) -> list[str]:
+    """All that a student is called, in letters alone: ids, login, e-mail, and the name in every order."""
+    return [key for key in (*_ids(student), letters(student.name), *keys(student.name)) if key]
+
+
 def names_any(path: str, students: Iterable[Student]) -> bool:
     """Whether a path names one of these students, in one of its parts."""
     said, parts = letters(path), {letters(part) for part in path.split("/")}
-    own = {key for student in students for key in (*_ids(student), *keys(student.name))}
+    own = {key for student in students for key in called(student)}
     return any(key in parts or (len(key) >= _LONG and key in said) for key in own)
 
 

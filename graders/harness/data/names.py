@@ -20,6 +20,9 @@ _VERSION = re.compile(
     r"|копия|副本|final|fertig|neu|new|latest|version|v(?=\d)|(?<!\d)(?=\d{1,2}(?!\d)))(?:[\W_]*+\d{1,2}(?!\d))?[\W_]*+)+"
 )
 """What people and their computers add to the name of another version of a file."""
+_NOBODY = re.compile(r"\(\d+\)|[vV]\d+|-")
+"""Of these words those that are no part of anybody's name."""
+_COPY_OF = re.compile(r"(?i)^(?:copy of|kopie von|copie de|copia d[ei])[\W_]+")
 
 
 def exercises_named(name: str) -> list[str]:
@@ -30,6 +33,24 @@ def exercises_named(name: str) -> list[str]:
 def named_student(name: str) -> str:
     """What the name of a folder, or that of a file without its suffix, says besides the exercise; nothing if that is all."""
     return _EXERCISE.sub("", unicodedata.normalize("NFC", name)).strip(" _-.")
+
+
+def unversioned(name: str) -> tuple[str, bool]:
+    """What the name of a file says of the student without what may be its version, "" if nothing may; and whether it must be.
+
+    It must be where the exercise stands between, as in `ada_ex3_final`, or where nobody is called so, as in `ada (1)`.
+    """
+    parts = _EXERCISE.sub("\0", unicodedata.normalize("NFC", name)).split("\0")
+    said = [part for part in (part.strip(" _-.") for part in parts) if part]
+    if len(said) > 1 and is_version(said[-1]):
+        return " ".join(said[:-1]), True
+    if len(said) == 1 and (original := _COPY_OF.sub("", said[0])) != said[0]:
+        return original, True
+    words = re.split(r"[\s_-]+|(?=\()", " ".join(said))
+    for number in range(1, len(words)):
+        if is_version(" ".join(words[number:])):
+            return " ".join(words[:number]), all(_NOBODY.fullmatch(word) for word in words[number:] if word)
+    return "", False
 
 
 def is_version(said: str) -> bool:

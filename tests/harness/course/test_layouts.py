@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 import zipfile
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from graders.harness.course.batch import deposit
 from graders.harness.course.discovery import HandIns, discover
 from graders.harness.course.layouts import named
 from graders.harness.course.layouts.nbgrader import timestamp
 from graders.harness.course.layouts.pattern import PatternError
-from graders.harness.course.people import groups
 from graders.harness.course.recognition import LayoutError
 from graders.harness.course.reconciliation import reconcile
 from graders.harness.course.roster import read
+from graders.harness.course.rules import Rules
+from graders.harness.course.store import Store
 from graders.harness.course.tree import TreeError
 from tests.harness.course.test_discovery import laid, packed, solution
 
@@ -68,7 +72,7 @@ def test_groups_of_the_roster(tmp_path: Path) -> None:
         "Team 8_12_assignsubmission_file/ex3.ipynb",
         "Dora_58_assignsubmission_file/ex3.ipynb",
     )
-    found = discover(given(tmp_path, *names), groups=groups(roster))
+    found = discover(given(tmp_path, *names), roster=roster)
     assert whose(found) == {
         ("55", "Ada Lovelace", "ex3"),
         ("56", "Bob Ross", "ex3"),
@@ -100,9 +104,89 @@ def test_what_is_no_team(tmp_path: Path, rows: str, names: list[str]) -> None:
     listed = tmp_path / "roster.csv"
     listed.write_text(f"name,group,login\n{rows}\n")
     roster = read(listed)
-    found = discover(given(tmp_path / "with", *names), "ex3", groups=groups(roster))
+    found = discover(given(tmp_path / "with", *names), "ex3", roster=roster)
     assert whose(found) == whose(discover(given(tmp_path / "without", *names), "ex3"))
     assert not any(attempt.group for attempt in found.attempts)
+
+
+VERSIONS = {
+    "beyond the exercise": (
+        "",
+        ["ada_ex3.ipynb", "ada_ex3_final.ipynb", "ada_ex3_neu_2.ipynb", "bob_ex3.ipynb"],
+        {"ada": 3},
+    ),
+    "a number and a copy": (
+        "",
+        ["ada_ex3.ipynb", "ada_ex3 (1).ipynb", "ada_ex3_v2.ipynb", "bob_ex3.ipynb"],
+        {"ada": 3},
+    ),
+    "before the exercise": (
+        "",
+        ["ada_ex3.ipynb", "ada_v2_ex3.ipynb", "Copy of ada_ex3.ipynb", "bob_ex3.ipynb"],
+        {"ada": 3},
+    ),
+    "of another exercise": ("", ["ada_ex1.ipynb", "ada_ex3_final.ipynb", "bob_ex3.ipynb"], {"ada": 2}),
+    "of the roster alone": (
+        "Ada Lovelace\nBob",
+        ["ada lovelace_ex3_final.ipynb", "bob_ex3.ipynb"],
+        {"ada lovelace": 1},
+    ),
+    "folders": ("", ["ada/ex3.ipynb", "ada (1)/ex3.ipynb", "bob/ex3.ipynb"], {"ada": 2}),
+    "a surname": ("Ada\nAda Neu", ["ada_ex3.ipynb", "ada_neu_ex3.ipynb", "bob_ex3.ipynb"], {"ada": 1, "ada_neu": 1}),
+    "a surname beyond it": (
+        "Ada\nAda Neu",
+        ["ada_ex3.ipynb", "ada_ex3_neu.ipynb", "b_ex3.ipynb"],
+        {"ada": 1, "ada__neu": 1},
+    ),
+    "perhaps a surname": ("", ["ada_ex3.ipynb", "ada_final_ex3.ipynb", "bob_ex3.ipynb"], {"ada": 1, "ada_final": 1}),
+    "no surname": ("Ada\nBob", ["ada_ex3.ipynb", "ada_final_ex3.ipynb", "bob_ex3.ipynb"], {"ada": 2}),
+    "nobody": ("", ["eve_ex3_final.ipynb", "bob_ex3.ipynb"], {"eve__final": 1}),
+    "two kinds of people": ("", ["Anna Neu/ex3.ipynb", "Anna/ex3.ipynb"], {"Anna": 1, "Anna Neu": 1}),
+}
+
+
+@pytest.mark.parametrize(("listed", "names", "people"), VERSIONS.values(), ids=VERSIONS.keys())
+def test_versions_of_a_persons_file(tmp_path: Path, listed: str, names: list[str], people: dict[str, int]) -> None:
+    """A version beside a name is that person's, if somebody is known to be called so; and nobody loses a surname."""
+    (tmp_path / "roster.csv").write_text(f"name\n{listed}\n")
+    found = discover(given(tmp_path, *names), roster=read(tmp_path / "roster.csv") if listed else None)
+    mine = Counter(attempt.student.id for attempt in found.attempts)
+    assert {student: mine[student] for student in people} == people
+    assert mine.total() == len(names)
+
+
+@pytest.mark.parametrize("said", ["Gruppe 1", "Group 1", "group_1", "Team 1", "équipe 1"])
+def test_the_number_of_a_group(tmp_path: Path, said: str) -> None:
+    """A group that has a number alone on the roster is found under the word for a group and the number, and under no other."""
+    (tmp_path / "roster.csv").write_text("name,group\nAda,1\nBob,1\nCy,2\nDora,2\nEve,11\n")
+    names = f"{said}/ex3.ipynb", f"{said.replace('1', '2')}/ex3.ipynb", "Eve/ex3.ipynb"
+    found = discover(given(tmp_path, *names), roster=read(tmp_path / "roster.csv"))
+    groups = {attempt.student.id: attempt.group for attempt in found.attempts}
+    assert groups == dict.fromkeys(("Ada", "Bob"), said) | dict.fromkeys(("Cy", "Dora"), names[1].partition("/")[0]) | {
+        "Eve": ""
+    }
+
+
+@pytest.mark.parametrize("newest", ["own", "team"])
+def test_ones_own_beside_the_teams(tmp_path: Path, newest: str) -> None:
+    """Of one's own hand-in and that of one's team the newest counts for oneself, the others keep the team's, and it is said."""
+    (tmp_path / "roster.csv").write_text("id,name,group\n1,Ada Lovelace,Team 7\n2,Bob Ross,Team 7\n3,Cy,\n")
+    place = given(tmp_path, "Team 7/ex3.ipynb", "Lovelace, Ada/ex3.ipynb", "Cy/ex3.ipynb")
+    (place / "Team 7" / "ex3.ipynb").write_bytes(b"[]")
+    old = place / ("Team 7" if newest == "own" else "Lovelace, Ada") / "ex3.ipynb"
+    os.utime(old, (when := datetime(2026, 11, 1, tzinfo=UTC).timestamp(), when))
+    todo = deposit(discover(place, roster=read(tmp_path / "roster.csv")), Rules(("ex3",)), Store(tmp_path / "results"))
+    by = {stored.student.id: stored for stored in todo}
+    assert {student: stored.group for student, stored in by.items()} == {
+        "1": "" if newest == "own" else "Team 7",
+        "2": "Team 7",
+        "Cy": "",
+    }
+    assert by["1"].notebook.read_bytes() == (b"{}" if newest == "own" else b"[]")
+    assert by["2"].notebook.read_bytes() == b"[]"
+    assert not by["2"].others
+    (other,) = by["1"].others
+    assert other.endswith("(of Team 7)" if newest == "own" else "(their own)")
 
 
 def test_ilias(tmp_path: Path) -> None:

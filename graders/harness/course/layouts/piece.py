@@ -17,7 +17,8 @@ class Piece:
 
     ``above`` are the folders of the course system around it, which may say for which exercise it is. ``group`` names those who
     handed it in together, each of whom has such a piece; "" if somebody did alone. ``number`` grows from one to the next that
-    they handed in, where the course system counts them.
+    they handed in, where the course system counts them. ``unversioned`` is what people's own name for it says of the student
+    without what may be a version of the file, "" if nothing may be; and whether that is sure to be no part of their name.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Piece:
     above: str = ""
     group: str = ""
     number: int = 0
+    unversioned: tuple[str, bool] = ("", False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from graders.harness.course.layouts.piece import Piece, Reading
 from graders.harness.course.tree import Tree
-from graders.harness.data.names import exercises_named, named_student
+from graders.harness.data.names import exercises_named, named_student, unversioned
 from graders.harness.marks import Student
 
 _GROUP = re.compile(
@@ -30,7 +30,8 @@ def folders(tree: Tree) -> Reading | None:
         parts = name.split("/")
         inside = "/".join(parts[level + 1 :])
         said = exercises_named(parts[level])
-        pieces.append(Piece(name, f"{said[-1]}/{inside}" if said else inside, Student(who[parts[level]])))
+        file = f"{said[-1]}/{inside}" if said else inside
+        pieces.append(Piece(name, file, Student(who[parts[level]]), unversioned=unversioned(parts[level])))
     return Reading(pieces)
 
 
@@ -67,7 +68,7 @@ def _people(folders: set[str]) -> dict[str, str]:
 def notebooks(tree: Tree) -> Reading | None:
     """`ada-ex3.ipynb`: a file for each student."""
     pieces = [
-        Piece(name, name, Student(named_student(stem) or stem))
+        Piece(name, name, Student(named_student(stem) or stem), unversioned=unversioned(stem))
         for name in tree.files
         if "/" not in name
         for stem in [PurePosixPath(name).stem]
