@@ -39,6 +39,18 @@ def letters(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
+def name_parts(name: str) -> list[str]:
+    """The parts of a name, in small letters."""
+    words = re.split(r"[\W_]+", unicodedata.normalize("NFKC", name).casefold().replace("'", "").replace("’", ""))
+    return [word for word in words if word]
+
+
+def name_keys(name: str) -> list[str]:
+    """What a name may be written as in letters alone: `Ada Lovelace`, `Lovelace, Ada` and `lovelaceada` have one in common."""
+    parts = name_parts(name)
+    return [*dict.fromkeys("".join(parts[start:] + parts[:start]) for start in range(len(parts)))]
+
+
 def folder_name(student_id: str) -> str:
     """A short name for a folder that every file system takes, and that no two students share."""
     ascii_only = unicodedata.normalize("NFKD", student_id).encode("ascii", "ignore").decode()

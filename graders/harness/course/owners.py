@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from graders.harness.course.layouts import Piece
-from graders.harness.course.people import called, groups, match, names_any
+from graders.harness.course.people import groups, known_as, match, names_any
 from graders.harness.course.roster import Roster
 from graders.harness.marks import Student, letters
 
@@ -26,7 +26,7 @@ def _of_versions(pieces: Sequence[Piece], roster: Roster) -> Iterator[Piece]:
 
     Who is on the roster under the whole name has that name: there are people called Neu, Final and Kopie.
     """
-    listed = {key for entry in roster.entries for key in called(entry.student)}
+    listed = {key for entry in roster.entries for key in known_as(entry.student)}
     handed_in = {letters(piece.student.id): piece.student for piece in pieces}
     for piece in pieces:
         without, surely = piece.unversioned

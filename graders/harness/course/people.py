@@ -6,8 +6,6 @@ where it is one person's.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +13,8 @@ from dataclasses import dataclass
 from graders.harness.course.roster import Entry, Roster
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
-from graders.harness.marks import Student, letters
+from graders.harness.marks import Student, letters, name_keys, name_parts
 
-MAX_PARTS = 6
-"""Parts of a name that are put in other orders."""
 MAX_TEAM = 8
 """People who hand in together."""
 _GROUP_WORDS = ("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupp", "team", "équipe", "equipo", "équipo")
@@ -50,11 +46,11 @@ def match(handed_in: Mapping[Student, Collection[str]], roster: Roster) -> Peopl
     """
     found: dict[Student, Entry] = {}
     named: dict[Student, Entry] = {}
-    by_name = _unique([(key, entry) for entry in roster.entries for key in keys(entry.student.name)])
+    by_name = _unique([(key, entry) for entry in roster.entries for key in name_keys(entry.student.name)])
     by_id = _unique([(key, entry) for entry in roster.entries for key in _ids(entry.student)])
     for student in handed_in:
         entry = next((by_id[key] for key in _ids(student) if key in by_id), None)
-        called = next((by_name[key] for key in [*keys(student.name), letters(student.id)] if key in by_name), None)
+        called = next((by_name[key] for key in [*name_keys(student.name), letters(student.id)] if key in by_name), None)
         if entry and contradict(student.name, entry.student.name):
             if called is None and not (_single(student.name) and _single(entry.student.name)):
                 raise _contradiction(student, entry)
@@ -80,7 +76,7 @@ def groups(roster: Roster) -> dict[str, list[Student]]:
             if name.isdigit():  # which may be anything, but not after the word
                 for word in _GROUP_WORDS:
                     found[f"{word}{name}"].append(entry.student)
-    own = {key for entry in roster.entries for key in called(entry.student)}
+    own = {key for entry in roster.entries for key in known_as(entry.student)}
     return {
         name: members
         for name, members in found.items()
@@ -88,15 +84,15 @@ def groups(roster: Roster) -> dict[str, list[Student]]:
     }
 
 
-def called(student: Student) -> list[str]:
+def known_as(student: Student) -> list[str]:
     """All that a student is called, in letters alone: ids, login, e-mail, and the name in every order."""
-    return [key for key in (*_ids(student), letters(student.name), *keys(student.name)) if key]
+    return [key for key in (*_ids(student), letters(student.name), *name_keys(student.name)) if key]
 
 
 def names_any(path: str, students: Iterable[Student]) -> bool:
     """Whether a path names one of these students, in one of its parts."""
     said, parts = letters(path), {letters(part) for part in path.split("/")}
-    own = {key for student in students for key in called(student)}
+    own = {key for student in students for key in known_as(student)}
     return any(key in parts or (len(key) >= _LONG and key in said) for key in own)
 
 
@@ -152,9 +148,9 @@ def _unique(pairs: Collection[tuple[str, Entry]]) -> dict[str, Entry]:
 
 def named(person: str, students: Sequence[Student]) -> Student:
     """The one whom somebody means by an id, a login or a name; :class:`PeopleError` if that is nobody, or several."""
-    wanted = {letters(person), *keys(person)} - {""}
+    wanted = {letters(person), *name_keys(person)} - {""}
     by_id = [one for one in students if wanted & {letters(one.id), letters(one.login)}]
-    found = by_id or [one for one in students if wanted & {*keys(one.name)}]
+    found = by_id or [one for one in students if wanted & {*name_keys(one.name)}]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{one_line(one.shown, 40)} ({one_line(one.id, 40)})" for one in found[:5])
@@ -166,27 +162,15 @@ def named(person: str, students: Sequence[Student]) -> Student:
     )
 
 
-def keys(name: str) -> list[str]:
-    """What a name may be written as in letters alone: `Ada Lovelace`, `Lovelace, Ada` and `lovelaceada` have one in common."""
-    parts = _parts(name)[:MAX_PARTS]
-    turned = [parts[start:] + parts[:start] for start in range(len(parts))]
-    return [*dict.fromkeys(["".join(parts), *("".join(one) for one in turned)])] if parts else []
-
-
-def _parts(name: str) -> list[str]:
-    words = re.split(r"[\W_]+", unicodedata.normalize("NFKC", name).casefold().replace("'", "").replace("’", ""))
-    return [word for word in words if word]
-
-
 def _single(name: str) -> bool:
     """Whether it is a first name or a last name alone, which another one need not contradict."""
-    return len(_parts(name)) == 1
+    return len(name_parts(name)) == 1
 
 
 def contradict(name: str, other: str) -> bool:
     """Whether two names have nothing in common; what is not known contradicts nothing."""
-    mine, theirs = _parts(name), _parts(other)
-    if not mine or not theirs or {*keys(name)} & {*keys(other)}:
+    mine, theirs = name_parts(name), name_parts(other)
+    if not mine or not theirs or {*name_keys(name)} & {*name_keys(other)}:
         return False
     shared = [part for part in mine if len(part) >= _LONG and part in "".join(theirs)]
     shared += [part for part in theirs if len(part) >= _LONG and part in "".join(mine)]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from graders.harness.course.people import called, keys
-from graders.harness.marks import Student, letters
+from graders.harness.course.people import known_as
+from graders.harness.marks import Student, letters, name_keys
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,9 @@ class Extension:
 
     def is_for(self, student: Student, exercise: str) -> bool:
         """Whether it is meant for this one."""
-        return exercise == self.exercise and bool({*called(student)} & {letters(self.person), *keys(self.person)})
+        return exercise == self.exercise and bool(
+            {*known_as(student)} & {letters(self.person), *name_keys(self.person)}
+        )
 
 
 @dataclass(frozen=True)

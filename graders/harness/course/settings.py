@@ -84,9 +84,9 @@ class Settings:
 
     def changed(self, by: Settings) -> Iterator[tuple[str, str]]:
         """What other settings would change that is decided: the key in the file, and a sentence's part, such as "10 → 0"."""
-        for name in ("timezone", "attempts", "late_penalty", "grace_minutes", "python"):
+        for name in _KEYS:
             old, new = getattr(self, name), getattr(by, name)
-            if old is not None and new is not None and old != new:
+            if None not in (old, new) and not isinstance(old, tuple) and old != new:
                 yield name, f"{name} {_shown(old)} → {_shown(new)}"
         for exercise, due in by.due.items():
             if exercise in self.due and self.due[exercise] != due:
@@ -97,6 +97,10 @@ class Settings:
         given = {one.name: getattr(other, one.name) for one in fields(other)}
         given = {name: value for name, value in given.items() if value not in (None, (), {})}
         return replace(self, **given | {"due": {**self.due, **other.due}})
+
+
+_KEYS = tuple(one.name for one in fields(Settings) if one.name not in ("due", "extensions"))
+"""The keys of the file that stand for themselves; the others are tables."""
 
 
 def read(results: Path) -> Settings:
@@ -132,7 +136,7 @@ def write(results: Path, settings: Settings, questions: Sequence[str] = ()) -> N
     lines = [line for line in before.splitlines(keepends=True) if not line.startswith(_QUESTION)]
     known = read(results)
     document = _document("".join(lines) or _BEGINNING, results)
-    for name in ("exercises", "timezone", "attempts", "late_penalty", "grace_minutes", "python", "own_files"):
+    for name in _KEYS:
         value = getattr(settings, name)
         if value != getattr(known, name) and value is not None:
             _put(document, name, list(value) if isinstance(value, tuple) else value)

@@ -37,6 +37,9 @@ from graders.harness.errors import ExplainedError
 from graders.harness.marks import Student, folder_name
 from graders.lesson import EXERCISES
 
+_TOLD = ("student", "submitted", "late", "group", "others", "told_by")
+"""What is taken over from an attempt, whenever it comes."""
+
 
 class StoreError(ExplainedError):
     """A folder of results that cannot be used."""
@@ -90,6 +93,7 @@ class Store:
         """
         digest = hashlib.sha256(content or attempt.problem.encode()).hexdigest()
         beside = hashlib.sha256(files).hexdigest() if files else ""
+        told = {name: getattr(attempt, name) for name in _TOLD}
         mine = self._known.setdefault((attempt.student.id, attempt.exercise), [])
         # Where a record was damaged, the folder's name may be all that told whose it is
         unnamed = self._known.pop((folder_name(attempt.student.id), attempt.exercise), [])
@@ -108,15 +112,7 @@ class Store:
                 if content and not stored.holds(digest):
                     keep_aside(stored.notebook)
                     put(content, stored.notebook)
-                known = replace(
-                    stored,
-                    student=attempt.student,
-                    submitted=attempt.submitted or stored.submitted,
-                    late=attempt.late,
-                    group=attempt.group,
-                    others=attempt.others,
-                    told_by=attempt.told_by,
-                )
+                known = replace(stored, **told | {"submitted": attempt.submitted or stored.submitted})
                 if known != stored:
                     known.save()
                     mine[place] = known
@@ -126,18 +122,7 @@ class Store:
         for level in (folder.parents[1], folder.parent, folder):
             make_folder(level)
         stored = Stored(
-            folder,
-            attempt.student,
-            attempt.exercise,
-            number,
-            attempt.file,
-            digest,
-            attempt.submitted,
-            attempt.late,
-            beside=beside,
-            group=attempt.group,
-            others=attempt.others,
-            told_by=attempt.told_by,
+            folder, exercise=attempt.exercise, number=number, file=attempt.file, digest=digest, beside=beside, **told
         )
         put(content, stored.notebook)
         stored.keep_beside(files)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graders.harness.data.cells import number
 from graders.harness.data.values import one_line
 from graders.harness.gradebooks.sheet import SheetError
-from graders.harness.marks import Grade, Status, Student, letters
+from graders.harness.marks import Grade, Status, Student, name_keys
 
 _KINDS = ("id", "sis_id", "login", "email", "name")
 """By what a row and a student are known to be the same, the surest first."""
@@ -89,12 +89,7 @@ def _unique(items: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 def _keys(kind: str, student: Student) -> Iterator[str]:
     text = getattr(student, kind)
-    if kind != "name":
-        keys = {text.strip().casefold()}
-    else:
-        last, _, first = text.partition(",")
-        keys = {letters(text), letters(first + last)}
-    return filter(None, keys)
+    return filter(None, name_keys(text) if kind == "name" else [text.strip().casefold()])
 
 
 def scores(grades: Sequence[Grade]) -> tuple[float, float] | None:
