@@ -208,6 +208,7 @@ def batch(
         look()
         return
     with _at_work(store, console):
+        before = settings.read(output)  # results of an earlier version have one only now
         with console.status("Looking at the hand-ins…"):
             found, known = look()
             if key:

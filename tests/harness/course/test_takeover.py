@@ -70,6 +70,17 @@ def test_the_first_command(command: str, tmp_path: Path) -> None:
     assert len(left) == len(points) - (command == "forget")
 
 
+def test_options_against_old_rules(tmp_path: Path) -> None:
+    """The rules of then are as good as those in course.toml: no option changes them without a word."""
+    results = kept.unpacked("results-v1", tmp_path)
+    (tmp_path / "given" / "newcomer").mkdir(parents=True)
+    (tmp_path / "given" / "newcomer" / "ex1.ipynb").write_text("hello")
+    options = ("-o", results, "--isolation", "none", "--late-penalty", "0")
+    ran = grade("batch", "given", *options, folder=tmp_path, COLUMNS="400")
+    assert (ran.status, "says otherwise: late_penalty 10 → 0" in ran.said) == (2, True), ran.printed
+    assert settings.read(results) == RULES
+
+
 @pytest.mark.parametrize("fault", [faults.killed, faults.full])
 def test_interrupted(fault: Callable[..., bool]) -> None:
     """Wherever it is killed or has no room, the next command ends it, and the copy is that of the first time."""
