@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from graders.harness.course import answers, journal, settings
 from graders.harness.course.marking import ANSWERS
@@ -27,27 +26,26 @@ def forget(student: Student, store: Store) -> Iterator[str]:
     people = match(dict.fromkeys(mine, ()), order.roster)
     known = {student, *(one for one in mine if people.entry(one).student.id == student.id)}
     ids, names = {one.id for one in known}, {text for one in known for text in (one.id, one.name) if text}
-    for one in ids:
-        _remove(store.root / "hand-ins" / folder_name(one))
-        _remove(store.root / "feedback" / folder_name(one))
-        for file in (store.root / "gradebooks" / "gradescope").glob(f"*/{folder_name(one)}.json"):
-            file.unlink(missing_ok=True)
-    roster = replace(order.roster, entries=tuple(e for e in order.roster.entries if e.student.id not in ids))
-    strays = tuple(stray for stray in order.strays if not any(name in stray for name in names))
-    store.write_order(replace(order, roster=roster, strays=strays))
     if (store.root / ANSWERS).is_file():
         answers.remove(store.root / ANSWERS, ids)
     entries = store.root / journal.FILE
     if entries.is_file():
         lines = entries.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         save("".join(line for line in lines if _about(line) not in ids).encode(), entries)
+    for one in ids:
+        shutil.rmtree(store.root / "feedback" / folder_name(one), ignore_errors=True)
+        for file in (store.root / "gradebooks" / "gradescope").glob(f"*/{folder_name(one)}.json"):
+            file.unlink(missing_ok=True)
+    # Until here they can be found again, should this be interrupted; and from here on their hand-ins are gone
+    for one in ids:
+        store.give_up(one)
+    roster = replace(order.roster, entries=tuple(e for e in order.roster.entries if e.student.id not in ids))
+    strays = tuple(stray for stray in order.strays if not any(name in stray for name in names))
+    store.write_order(replace(order, roster=roster, strays=strays))
+    store.clear()
     if any(_extends(extension, known) for extension in settings.read(store.root).extensions):
         yield f"{store.root / settings.FILE} gives them an extension: take it out there."
     yield "Files that were handed out, uploaded or copied are not reached: feedback, gradebooks, the zip of hand-ins, backups."
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _extends(extension: Extension, known: set[Student]) -> bool:

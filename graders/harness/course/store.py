@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -39,6 +40,10 @@ from graders.lesson import EXERCISES
 
 _TOLD = ("student", "submitted", "late", "group", "others", "told_by")
 """What is taken over from an attempt, whenever it comes."""
+
+
+_GIVEN_UP = ".forgotten"
+"""What the name of a folder ends with that holds nobody's hand-ins any more."""
 
 
 class StoreError(ExplainedError):
@@ -75,6 +80,7 @@ class Store:
                 raise StoreError(
                     f"Another command is at work in {self.root}.", "Wait for it, or end it with Ctrl-C."
                 ) from None
+            self.clear()
             self.taken_over = take_over(self.root)
             self._known = self._read()  # another command may have changed it until now
             yield
@@ -135,6 +141,17 @@ class Store:
         digest = hashlib.sha256(content).hexdigest()
         mine = self._known.get((attempt.student.id, attempt.exercise), [])
         return max((one for one in mine if one.digest == digest), key=lambda one: one.number, default=None)
+
+    def give_up(self, student: str) -> None:
+        """Let the hand-ins of a student, by id, count no more: all at once, and for good once the folder is cleared."""
+        place = self.root / "hand-ins" / folder_name(student)
+        if os.path.lexists(place):
+            place.rename(place.with_name(f"{place.name}{_GIVEN_UP}"))
+
+    def clear(self) -> None:
+        """Remove what was given up, now or by a command that was interrupted."""
+        for left in (self.root / "hand-ins").glob(f"*{_GIVEN_UP}"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def update(self, stored: Stored) -> None:
         """Take over what has become of an attempt."""

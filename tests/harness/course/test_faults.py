@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -16,11 +16,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from graders.harness.course import settings
+from graders.harness.course import forgetting, people, settings
 from graders.harness.course.answers import read_points
 from graders.harness.course.discovery import Attempt
 from graders.harness.course.journal import Entry, Journal
-from graders.harness.course.marking import ANSWERS
+from graders.harness.course.marking import ANSWERS, course
 from graders.harness.course.roster import Roster
 from graders.harness.course.store import Store
 from graders.harness.marks import Student, folder_name
@@ -151,7 +151,7 @@ def _no_notebook(results: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_as_it_is, _no_record, _no_notebook])
-@every_fault
+@pytest.mark.parametrize("fault", [faults.killed, faults.full])
 def test_deposit(before: Path, place: Path, fault: Fault, damage: Callable[[Path], None]) -> None:
     """Hand-ins that are kept stay, a new one is kept whole or not at all, and is one attempt if it is kept again."""
     first, content, files = (_first(before) / "ex1.ipynb").read_bytes(), b"{}\n", b"an archive"
@@ -200,6 +200,24 @@ def test_report(before: Path, place: Path, fault: Fault) -> None:
         assert len(Journal(results).entries) == 1
         assert report(results).status == 0
         assert _files(results) == contents[1]
+
+
+def test_forget(before: Path, place: Path) -> None:
+    """Killed anywhere, it is done again by the same name, or the next command ends it; nobody else loses anything."""
+
+    def forget(results: Path) -> None:
+        store = Store(results)
+        with store.locked():
+            student = people.named(ADA, [record.student for record in course(store).gradebook.records])
+            list(forgetting.forget(student, store))
+
+    for results, _ in struck(before, place, faults.killed, forget):
+        with suppress(people.PeopleError):
+            forget(results)
+        assert [stored.student.id for stored in Store(results).attempts()] == ["dora"]
+        assert not list(results.rglob(f"*{folder_name(ADA)}*"))
+        assert len(read_points(results / ANSWERS)) == len(read_points(before / ANSWERS)) - 1
+        assert len(Journal(results).entries) == 1
 
 
 def _files(results: Path) -> dict[str, bytes]:
