@@ -24,6 +24,7 @@ from graders.lora.measures.review import await_person
 from graders.lora.measures.style_measurements import Adapters, CopiedAdapter, StyleMeasurements
 from graders.lora.measures.substance import refuse_empty
 from graders.lora.measures.tables import close, number, rows_by_rank
+from graders.lora.measures.training_history import Strength
 
 EXERCISE = Exercise(
     name="ex3",
@@ -228,12 +229,18 @@ def test_adapter_trained(adapters: Adapters, measured: StyleMeasurements, ranks:
             verdict.found(f"rank {rank}: every number is finite and the adapter has moved")
 
 
-def strengths(off: Mapping[str, tuple[float, float]], layers: int) -> str:
+def lost_strength(off: Mapping[str, Strength], layers: int) -> str:
     """What a loader applies beside what was trained: α/r, or α/√r for rank-stabilised LoRA."""
-    name, (applied, trained) = next(iter(off.items()))
-    alike = len(off) == layers and len(set(off.values())) == 1
+    name, first = next(iter(off.items()))
+    alike = len(off) == layers and len({(f"{one.applied:.2g}", f"{one.trained:.2g}") for one in off.values()}) == 1
     where = "" if alike else f" {len(off)} of {layers} layers, such as {name},"
-    return f"Your notebook trained{where} with B·A times {trained:.4g}; whoever loads the file gets B·A times {applied:.4g}"
+    said = f"Your notebook trained{where} with B·A times {first.trained:.3g}; "
+    if not first.is_folded:
+        return f"{said}whoever loads the file gets B·A times {first.applied:.3g}."
+    return (
+        f"{said}whoever loads the file gets it times {first.applied:.3g}, for the saved matrices are {first.folded:.3g} times "
+        f"the trained ones, and a loader applies {first.scale:.3g} to them."
+    )
 
 
 @pytest.mark.points(2)
@@ -246,21 +253,35 @@ def test_alpha_recorded(adapters: Adapters, measured: StyleMeasurements, ranks: 
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
-            off = measured.off_strength(adapters[rank])
+            known = measured.strengths(adapters[rank])
+            off = {name: one for name, one in (known or {}).items() if not one.kept}
             if off:
+                twice = all(one.twice for one in off.values())
+                folded = any(one.is_folded for one in off.values())
+                recorded = adapters[rank].alpha_recorded
                 fail(
-                    f"{strengths(off, len(adapters[rank].layers))}.",
+                    lost_strength(off, len(adapters[rank].layers)),
                     expected="a file that a loader applies at the strength of the training, in every layer",
-                    hint="The file does hold an α. What does a loader make of it, and what did the training multiply B·A by?"
-                    if adapters[rank].alpha_recorded
+                    hint="The factor of the training is in the file twice: in the matrices, and as α. Keep it in one place."
+                    if twice
+                    else "By what did you multiply the matrices before you saved them? Together with the factor that a loader "
+                    "applies it has to give that of the training."
+                    if folded
+                    else "The file does hold an α. What does a loader make of it, and what did the training multiply B·A by?"
+                    if recorded
                     else "Look at the parameters of the function that saves: which of them could carry the adapter's "
                     "configuration?",
-                    misconception="alpha-not-saved",
+                    misconception="strength-applied-twice" if twice else "alpha-not-saved",
                 )
-            if adapters[rank].alpha_recorded:
+            holding = next((one for one in (known or {}).values() if one.is_folded), None)
+            if holding:
+                verdict.found(
+                    f"rank {rank}: the saved matrices are {holding.folded:.3g} times the trained ones and a loader applies "
+                    f"{holding.scale:.3g}, which is the strength of the training"
+                )
+            elif adapters[rank].alpha_recorded:
                 verdict.found(f"rank {rank}: α is recorded in the file")
             else:
-                known = measured.trained_at(adapters[rank]) is not None
                 said = "which is what it was trained with" if known else f"and nothing says that it was not {rank}"
                 verdict.found(f"rank {rank}: no α in the file, so a loader takes α = r, {said}")
 

@@ -44,6 +44,7 @@ MISCONCEPTIONS = {
     "caption-ignored": "what the U-Net is given is not the caption",
     # A style adapter
     "alpha-not-saved": "the adapter was trained at another strength than its file is loaded with",
+    "strength-applied-twice": "α/r was multiplied into the matrices and recorded as well, so a loader applies it twice",
     "base-trained": "the base model's own weights were trained or saved, not an adapter beside them",
     "copied-adapter": "the adapter is one that comes with the course, not one that the notebook trained",
     "lora-never-applied": "the pictures were painted without the adapter",

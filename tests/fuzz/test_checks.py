@@ -30,7 +30,7 @@ from graders.lora.measures.architecture import Architecture
 from graders.lora.measures.grid import Cell, Grid
 from graders.lora.measures.inspection import Inspection
 from graders.lora.measures.tables import close, number, rows_by_rank
-from graders.lora.measures.training_history import as_made, off_strength
+from graders.lora.measures.training_history import as_made, strengths
 from tests.fuzz.strategies import NUMBERS, assert_explained, encoded, scalars, texts
 
 VERDICTS = (CheckFailed, LeftToPerson, NotReached, HandInError)
@@ -176,7 +176,7 @@ def test_tables(table: Any) -> None:
 
 seen_layers = st.builds(
     SeenLayer, st.sampled_from([1, 2]), numbers.filter(lambda n: isinstance(n, float)) | st.just(2.0),
-    st.just(()) | st.just((1.0,)), st.just(()) | st.just((0.0, 0.0)),
+    *(st.sampled_from([(), (1.0,), (0.0, 0.0), (math.nan,), (1e-300, 1e300)]) for _ in range(4)),
 )  # fmt: skip
 seen_adapters = st.builds(SeenAdapter, st.booleans(), st.dictionaries(st.sampled_from(["a", "b"]), seen_layers))
 
@@ -185,8 +185,9 @@ seen_adapters = st.builds(SeenAdapter, st.booleans(), st.dictionaries(st.sampled
 def test_strength(seen: list[SeenAdapter]) -> None:
     """The strength that an adapter was trained at is a number that can be shown, or unknown."""
     layer = LoraLayer("a", torch.ones(2, 3), torch.zeros(3, 2), None)
-    for applied, trained in off_strength(Adapter({"a": layer}, "diffusers"), seen).values():
-        assert f"{applied:g}{trained:g}"
+    for one in (strengths(Adapter({"a": layer}, "diffusers"), seen) or {}).values():
+        assert f"{one.applied:g}{one.trained:g}{one.folded:g}"
+        assert {one.kept, one.twice, one.is_folded} <= {True, False}
     assert as_made(Adapter({"a": layer}, "diffusers"), seen) in (True, False)
 
 

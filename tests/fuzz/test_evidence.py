@@ -70,7 +70,7 @@ def test_lora_configs(folder: Folder, session: Any) -> None:
     assert_plain(configs)
 
 
-ADAPTER = {"trained": True, "layers": {"a": [4, 1.0, [0.5, 0.1], [0, 0.0]]}}
+ADAPTER = {"trained": True, "layers": {"a": [4, 1.0, [0.5, 0.1], [0, 0.0], [0.4, 0.1], [1, 0.2]]}}
 
 
 @given(edited([{"device": "cpu", "lora_adapters": [ADAPTER, ADAPTER]}]) | json_values)
@@ -83,7 +83,7 @@ def test_lora_adapters(folder: Folder, session: Any) -> None:
         assert type(adapter.trained) is bool
         for layer in adapter.layers.values():
             assert type(layer.rank) is int
-            assert {type(number) for number in (layer.scale, *layer.down, *layer.up)} == {float}
+            assert {type(number) for number in (layer.scale, *layer.down, *layer.up, *layer.trained_up)} == {float}
 
 
 shapes = st.lists(st.integers(0, 4), max_size=4) | st.sampled_from([[1] * 70, [0, 2**40], [2, 0, 3]])

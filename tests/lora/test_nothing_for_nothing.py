@@ -15,7 +15,7 @@ from graders.harness import grade
 from graders.harness.lesson import HandIn
 from graders.harness.live.snapshot import Wanted, take
 from graders.harness.run.evidence import Evidence
-from graders.harness.run.kernel import watchers
+from graders.harness.run.kernel import adapters, watchers
 from graders.lora import catalog
 from graders.lora.measures.architecture import architecture_of
 
@@ -141,15 +141,16 @@ def left(name: str, hands: Hands, folder: Path, changes: Variables, again: HandI
     return HandIn(Evidence(folder / "run"), given, again)
 
 
-NOTED = ("_built", "_adapters", "_waiting", "_generated")
+NOTED = {adapters: ("_made", "_waiting", "_training"), watchers: ("_built", "_generated")}
 """Where the watchers keep what they saw, which may be of other tests."""
 
 
 @pytest.fixture(params=[0, 1, 11], ids="{} passes".format)
 def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Backward passes that were seen, of whatever: fewer than the shortest training has. Nothing else was seen."""
-    for name in NOTED:
-        monkeypatch.setattr(watchers, name, [])
+    for module, names in NOTED.items():
+        for name in names:
+            monkeypatch.setattr(module, name, [])
     for name, value in {"_passes": request.param, "_steps": [0, 0], "_merges": 0}.items():
         monkeypatch.setattr(watchers, name, value)
     return int(request.param)

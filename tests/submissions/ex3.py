@@ -21,6 +21,15 @@ SAVE = """    StableDiffusionPipeline.save_lora_weights(
 
 METADATA = '        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),\n'
 
+FOLDED = SAVE.replace("get_peft_model_state_dict(unet)", "folded(unet)").replace(METADATA, "")
+FOLD = """
+def folded(unet):
+    state = get_peft_model_state_dict(unet)
+    scale = unet.peft_config["default"].lora_alpha / unet.peft_config["default"].r
+    return {key: scale * value if "lora_B" in key else value for key, value in state.items()}
+"""
+"""α/r multiplied into B before it is saved."""
+
 KOHYA = """    trained[rank] = unet
     folder = Path(OUTPUT_DIR) / f"rank{rank}"
     folder.mkdir(parents=True)
@@ -203,6 +212,18 @@ def unlike(noised, predicted, timesteps):
             METADATA,
             "",
         ),),
+        fails={"alpha_recorded": "alpha-not-saved"},
+    ),
+    Submission(
+        "α = 2r, multiplied into B and recorded as well, so a loader applies it twice",
+        (append("imports", FOLD), replace(
+            "train", "lora_alpha=rank", "lora_alpha=2 * rank", "get_peft_model_state_dict(unet)", "folded(unet)"),),
+        fails={"alpha_recorded": "strength-applied-twice"},
+    ),
+    Submission(
+        "α = r, and B doubled before it is saved, for a stronger style",
+        (replace("train", SAVE, "    for name, weight in unet.named_parameters():\n        if 'lora_B' in name:\n"
+                 "            weight.data *= 2\n" + SAVE),),
         fails={"alpha_recorded": "alpha-not-saved"},
     ),
     Submission(
@@ -624,6 +645,10 @@ RIGHT = [
             ),
             append("table", "verluste, tabelle = losses, rank_table"),
         ),
+    ),
+    Submission(
+        "α = 2r, multiplied into B before it is saved, and no α in the file",
+        (append("imports", FOLD), replace("train", "lora_alpha=rank", "lora_alpha=2 * rank", SAVE, FOLDED)),
     ),
     Submission(
         "LoRA in plain PyTorch, with accelerate, saved by hand",

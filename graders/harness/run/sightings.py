@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graders.harness.data import values
-from graders.harness.run.kernel import pictures, watchers
+from graders.harness.run.kernel import adapters, pictures, watchers
 from graders.harness.run.states import SeenAdapter, SeenLayer, StepsSeen
 
 MAX_DIGEST = 64
@@ -51,12 +51,11 @@ class Sightings(ABC):
         layers = {name: self._seen_layer(*fields) for name, fields in record["layers"].items()}
         return SeenAdapter(record["trained"] is True, layers)
 
-    def _seen_layer(self, rank: Any, scale: Any, down: Any, up: Any) -> SeenLayer:
-        if type(rank) is not int or rank < 1 or max(len(down), len(up)) > watchers.FIRST:
+    def _seen_layer(self, rank: Any, scale: Any, *matrices: Any) -> SeenLayer:
+        if type(rank) is not int or rank < 1 or any(len(numbers) > adapters.FIRST for numbers in matrices):
             raise values.Malformed("a malformed record")
-        self._budget.spend("elements", 2 + len(down) + len(up))
-        first, then = (tuple(float(number) for number in numbers) for numbers in (down, up))
-        return SeenLayer(rank, float(scale), first, then)
+        self._budget.spend("elements", 2 + sum(map(len, matrices)))
+        return SeenLayer(rank, float(scale), *(tuple(map(float, numbers)) for numbers in matrices))
 
     @property
     def backward_passes(self) -> int | None:

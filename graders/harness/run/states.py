@@ -73,13 +73,16 @@ class OptimizerState:
 class SeenLayer:
     """A layer of a LoRA adapter: its rank, the factor before B·A, and the first numbers of A and of B as they were made.
 
-    The factor is the one that the adapter was trained with, where it was.
+    The factor is the one that the adapter was trained with, where it was. ``trained_down`` and ``trained_up`` are the same
+    numbers of A and of B after the last step of an optimizer; empty if none was seen.
     """
 
     rank: int
     scale: float
     down: tuple[float, ...]
     up: tuple[float, ...]
+    trained_down: tuple[float, ...] = ()
+    trained_up: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from graders.lora.measures.statistics import Interval
 from graders.lora.measures.style import StyleShift, mean_similarity
 from graders.lora.measures.tables import number
 from graders.lora.measures.thresholds import Thresholds
+from graders.lora.measures.training_history import Strength
 from graders.lora.profile import Profile, precision_of
 
 
@@ -151,18 +152,15 @@ class StyleMeasurements:
         """Mean cosine similarity of a student's pictures to the style reference, by the CLIP model."""
         return mean_similarity(self.clip.see(pictures), self._reference)
 
-    def trained_at(self, adapter: Adapter) -> dict[str, float] | None:
-        """The factor before B·A of each layer with which the run trained the adapter, where that is known."""
-        return training_history.trained_at(adapter, self.hand_in.evidence.lora_adapters)
-
-    def off_strength(self, adapter: Adapter) -> dict[str, tuple[float, float]]:
-        """The layers that a loader applies at another strength than the run trained them at: the one, and the other."""
-        return training_history.off_strength(adapter, self.hand_in.evidence.lora_adapters)
+    def strengths(self, adapter: Adapter) -> dict[str, Strength] | None:
+        """The strength of each layer in the training and at a loader's, where it is known what the run trained with."""
+        return training_history.strengths(adapter, self.hand_in.evidence.lora_adapters)
 
     def as_trained(self, adapter: Adapter) -> Adapter:
         """The adapter at the strength of its training, whatever its file says; the same one each time."""
         if adapter not in self._as_trained:
-            at = {name: trained for name, (_, trained) in self.off_strength(adapter).items()}
+            known = self.strengths(adapter) or {}
+            at = {name: one.trained / one.folded for name, one in known.items() if not one.kept}
             self._as_trained[adapter] = adapter.at(at) if at else adapter
         return self._as_trained[adapter]
 

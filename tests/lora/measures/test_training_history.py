@@ -5,6 +5,8 @@ The watchers of a run are tried as they are, on a small U-Net, and without a ker
 
 import json
 import math
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +18,14 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
+from torch.optim import optimizer as optimizers
 
 from graders.harness.lesson import Evidence, HandIn, SeenAdapter
-from graders.harness.run.kernel import watchers
+from graders.harness.run.kernel import adapters, watchers
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.adapters import Adapter
 from graders.lora.measures.style_measurements import StyleMeasurements
-from graders.lora.measures.training_history import as_made, off_strength, trained_at
+from graders.lora.measures.training_history import as_made, strengths
 from tests.lora.measures.small_unet import CROSS_ATTENTION, TO_Q, kohya, prefixed, tiny_unet
 
 
@@ -44,12 +47,15 @@ class Run:
         for name, parameter in unet.named_parameters():
             if "lora_" in name:
                 parameter.data += 0.05 * torch.randn(parameter.shape)
+        torch.optim.SGD([p for p in unet.parameters() if p.requires_grad], lr=1e-6).step()
         return unet
 
-    def save(self, unet: Any, metadata: bool = False) -> None:
+    def save(
+        self, unet: Any, metadata: bool = False, fold: Callable[[str, Any], Any] = lambda key, matrix: matrix
+    ) -> None:
         StableDiffusionPipeline.save_lora_weights(
             self.folder,
-            unet_lora_layers=get_peft_model_state_dict(unet),
+            unet_lora_layers={key: fold(key, matrix) for key, matrix in get_peft_model_state_dict(unet).items()},
             unet_lora_adapter_metadata=unet.peft_config["default"].to_dict() if metadata else None,
         )
 
@@ -66,7 +72,8 @@ class Run:
     @property
     def scales(self) -> set[tuple[float, float]]:
         """Strength applied and strength trained, of the layers in which they differ."""
-        return {(round(a, 4), round(b, 4)) for a, b in off_strength(self.adapter(), self.seen()).values()}
+        known = strengths(self.adapter(), self.seen()) or {}
+        return {(round(one.applied, 1), round(one.trained, 1)) for one in known.values() if not one.kept}
 
 
 @pytest.fixture
@@ -76,12 +83,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(BaseTuner, "_noted", True, raising=False)
     monkeypatch.setattr(torch.autograd, "backward", torch.autograd.backward)
     monkeypatch.setattr(torch.autograd, "_noted", True, raising=False)
-    monkeypatch.setattr(watchers, "_adapters", [])
-    monkeypatch.setattr(watchers, "_waiting", [])
-    del BaseTuner._noted
-    del torch.autograd._noted
+    for records in ("_made", "_waiting", "_training"):
+        monkeypatch.setattr(adapters, records, [])
+    monkeypatch.setattr(optimizers, "_noted", True, raising=False)
+    for hooks in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"):
+        monkeypatch.setattr(optimizers, hooks, OrderedDict())
+    for watched in (BaseTuner, torch.autograd, optimizers):
+        del watched._noted
     watchers.watch_adapters()
     watchers.watch_training()
+    watchers.watch_steps()
     return Run(tmp_path)
 
 
@@ -120,7 +131,7 @@ def test_strength_without_metadata(run: Run, options: dict[str, Any], expected: 
 def test_strength_with_metadata(run: Run, options: dict[str, Any]) -> None:
     """A file that records the configuration of the training is at its strength."""
     run.save(run.train(run.add(**options)), metadata=True)
-    assert trained_at(run.adapter(), run.seen())
+    assert strengths(run.adapter(), run.seen())
     assert run.scales == set()
 
 
@@ -130,6 +141,57 @@ def test_kohyas_file_cannot_hold_rslora(run: Run) -> None:
     for alpha, expected in ((4.0, {(1, 2)}), (8.0, set())):
         save_file(kohya(get_peft_model_state_dict(unet), alpha), run.folder / "pytorch_lora_weights.safetensors")
         assert run.scales == expected
+
+
+FOLDS: dict[str, Callable[[str, Any], Any]] = {
+    "into B": lambda key, matrix: matrix * 2 if "lora_B" in key else matrix,
+    "into A": lambda key, matrix: matrix * 2 if "lora_A" in key else matrix,
+    "into both": lambda key, matrix: matrix * 2**0.5,
+    "into B, in bfloat16": lambda key, matrix: (matrix * 2 if "lora_B" in key else matrix).bfloat16(),
+    "with the sign of both turned": lambda key, matrix: matrix * (-2 if "lora_B" in key else -1),
+}
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+def test_scale_folded_into_the_matrices(run: Run, fold: str) -> None:
+    """Matrices that hold α/r already are at the right strength without α, and at its square with it."""
+    unet = run.train(run.add(lora_alpha=8))
+    run.save(unet, fold=FOLDS[fold])
+    assert strengths(run.adapter(), run.seen())
+    assert run.scales == set()
+    run.save(unet, metadata=True, fold=FOLDS[fold])
+    assert run.scales == {(4, 2)}
+    assert all(one.twice for one in (strengths(run.adapter(), run.seen()) or {}).values())
+
+
+def test_scale_folded_in_place_and_layer_by_layer(run: Run) -> None:
+    """What is done to the matrices after the last step counts, in each layer; what a later training does to others does not."""
+    unet = run.train(run.add(alpha_pattern={"attn2.to_v": 16}))
+    for name, parameter in unet.named_parameters():
+        if "attn2.to_v.lora_B" in name:
+            parameter.data *= 4
+    run.train(run.add(r=2, lora_alpha=2))
+    run.save(unet)
+    assert run.scales == set()
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(3, {(3, 2)}), (0.5, {(0.5, 2)}), (1, {(1, 2)})])
+def test_matrices_times_another_factor(run: Run, factor: float, expected: set[tuple[float, float]]) -> None:
+    """Another factor than that of the training is another strength, and is not taken for one that was applied twice."""
+    run.save(run.train(run.add(lora_alpha=8)), fold=lambda key, matrix: matrix * factor if "lora_B" in key else matrix)
+    assert run.scales == expected
+    assert not any(one.twice for one in (strengths(run.adapter(), run.seen()) or {}).values())
+
+
+def test_nothing_is_claimed_of_matrices_in_another_basis(run: Run) -> None:
+    """An SVD of B·A, scaled, gives other matrices, and their numbers do not say by what they were multiplied."""
+    unet = run.train(run.add(lora_alpha=8))
+    state = get_peft_model_state_dict(unet)
+    for key in [key for key in state if "lora_A" in key]:
+        u, s, v = torch.linalg.svd(2 * state[key.replace("lora_A", "lora_B")] @ state[key], full_matrices=False)
+        state[key], state[key.replace("lora_A", "lora_B")] = v[:4].contiguous(), (u * s)[:, :4].contiguous()
+    save_file({f"unet.{key}": matrix for key, matrix in state.items()}, run.folder / "pytorch_lora_weights.safetensors")
+    assert strengths(run.adapter(), run.seen()) is None
 
 
 def test_recorded_alpha_of_another_training(run: Run) -> None:
@@ -148,7 +210,7 @@ def test_trial_adapters_do_not_count(run: Run) -> None:
     run.add(lora_alpha=16)
     run.save(run.train(run.add()))
     assert run.scales == set()
-    assert trained_at(run.adapter(), run.seen())
+    assert strengths(run.adapter(), run.seen())
 
 
 def test_loading_does_not_count(run: Run) -> None:
@@ -171,7 +233,7 @@ def test_of_several_trainings_the_saved_one_counts(run: Run) -> None:
         twin = run.add(lora_alpha=alpha)
         run.train(twin)
     run.save(twin)
-    assert trained_at(run.adapter(), run.seen()) is None
+    assert strengths(run.adapter(), run.seen()) is None
 
 
 def test_strength_that_was_set_by_hand(run: Run) -> None:
@@ -195,9 +257,9 @@ def test_what_was_not_seen_is_not_claimed(run: Run) -> None:
     """Nothing is said of an adapter that no gradient was seen to reach, or that has layers of another rank."""
     unet = run.add(lora_alpha=8)
     run.save(unet)
-    assert trained_at(run.adapter(), run.seen()) is None
+    assert strengths(run.adapter(), run.seen()) is None
     run.train(run.add(r=2, lora_alpha=4))
-    assert trained_at(run.adapter(), run.seen()) is None
+    assert strengths(run.adapter(), run.seen()) is None
 
 
 @pytest.mark.parametrize("init", [True, "gaussian", "orthogonal", False])
@@ -242,9 +304,9 @@ def test_measured_at_the_strength_of_the_training(run: Run) -> None:
 def test_odd_numbers(run: Run, number: float) -> None:
     """Strengths and numbers that anyone may have written end in an answer."""
     run.save(run.train(run.add(lora_alpha=8)))
-    for record in watchers._adapters:
+    for record in adapters._made:
         for layer in record["layers"].values():
             layer[1:] = [number, [number] * 4, [number]]
     adapter, seen = run.adapter(), run.seen()
     assert not as_made(adapter, seen)
-    assert all(isinstance(pair, tuple) for pair in off_strength(adapter, seen).values())
+    assert all(one.kept in (True, False) for one in (strengths(adapter, seen) or {}).values())

@@ -11,19 +11,14 @@ import hashlib
 import importlib.machinery
 import inspect
 import sys
-import weakref
 from typing import Any
 
-from . import stand_ins
+from . import adapters, stand_ins
 from .encoding import Encoder
 from .pictures import digest, pixels_of
 
 MAX_CONFIGS = 100
 MAX_GENERATED = 500
-MAX_LAYERS = 4000
-"""Adapted layers that are noted, of all adapters together."""
-FIRST = 4
-"""Numbers that are kept of A and of B, as they were when the adapter was made."""
 NOISE = 128
 """Numbers that are kept of the noise that a picture starts from."""
 
@@ -114,9 +109,6 @@ def _lora_configs() -> list[Any]:
 
 
 _TUNERS = "peft.tuners.tuners_utils"
-_adapters: list[dict[str, Any]] = []
-_waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
-"""Adapters that no gradient has reached yet: the record, and by name a weak reference to each layer."""
 
 
 def watch_adapters() -> None:
@@ -133,57 +125,10 @@ def watch_adapters() -> None:
     def note(tuner: Any, model: Any, adapter_name: str, *arguments: Any, **options: Any) -> Any:
         added = inject(tuner, model, adapter_name, *arguments, **options)
         with contextlib.suppress(Exception):  # of another kind of adapter nothing is noted
-            _note_adapter(model, adapter_name)
+            adapters.note_made(model, adapter_name)
         return added
 
     tuner_class.inject_adapter, tuner_class._noted = note, True
-
-
-def _note_adapter(model: Any, adapter: str) -> None:
-    layers = {name: layer for name, layer in model.named_modules() if adapter in getattr(layer, "lora_A", ())}
-    noted = sum(len(record["layers"]) for record in _adapters)
-    if (
-        not layers
-        or noted + len(layers) > MAX_LAYERS
-        or any(_pair(layer, adapter)[0].is_meta for layer in layers.values())
-    ):
-        return
-    made = {
-        name: [[float(n) for n in _first(matrix)] for matrix in _pair(layer, adapter)] for name, layer in layers.items()
-    }
-    record = {
-        "trained": False,
-        "layers": {name: [*_strength(layer, adapter), *made[name]] for name, layer in layers.items()},
-    }
-    _adapters.append(record)
-    _waiting.append((record, {name: (weakref.ref(layer), adapter) for name, layer in layers.items()}))
-
-
-def _pair(layer: Any, adapter: str) -> tuple[Any, Any]:
-    return layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-
-
-def _first(matrix: Any) -> list[float]:
-    return matrix.detach().flatten()[:FIRST].float().cpu().tolist()
-
-
-def _strength(layer: Any, adapter: str) -> tuple[int, float]:
-    """The rank, and the factor before B·A."""
-    return int(layer.r[adapter]), float(layer.scaling[adapter])
-
-
-def _note_trained() -> None:
-    """Of the adapters that gradients have reached by now, note the strength that they are trained at."""
-    for waiting in list(_waiting):
-        record, references = waiting
-        layers = {name: (layer, adapter) for name, (ref, adapter) in references.items() if (layer := ref()) is not None}
-        reached = any(matrix.grad is not None for layer, adapter in layers.values() for matrix in _pair(layer, adapter))
-        if reached:
-            record["trained"] = True
-            for name, (layer, adapter) in layers.items():
-                record["layers"][name][:2] = _strength(layer, adapter)
-        if reached or not layers:
-            _waiting.remove(waiting)
 
 
 _PIPELINE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
@@ -276,9 +221,8 @@ def watch_training() -> None:
         global _passes
         _passes += 1
         done = backward(*arguments, **options)
-        if _waiting:
-            with contextlib.suppress(Exception):  # layers of the notebook's own may be anything
-                _note_trained()
+        with contextlib.suppress(Exception):  # layers of the notebook's own may be anything
+            adapters.note_reached()
         return done
 
     autograd.backward, autograd._noted = count, True
@@ -290,11 +234,13 @@ _steps = [0, 0]
 def watch_steps() -> None:
     """From now on, count the steps of all optimizers, and those with a learning rate other than 0, if PyTorch is imported.
 
-    A schedule changes the rate as soon as the step is made, and then nobody can tell what it was.
+    What a step makes of an adapter is noted as well. A schedule changes the rate as soon as the step is made, and then
+    nobody can tell what it was.
     """
     module: Any = sys.modules.get("torch.optim.optimizer")
-    register = getattr(module, "register_optimizer_step_pre_hook", None)
-    if not callable(register) or hasattr(module, "_noted"):
+    before = getattr(module, "register_optimizer_step_pre_hook", None)
+    after = getattr(module, "register_optimizer_step_post_hook", None)
+    if not callable(before) or not callable(after) or hasattr(module, "_noted"):
         return
 
     def count(optimizer: Any, *arguments: Any) -> None:
@@ -304,7 +250,12 @@ def watch_steps() -> None:
             moving = any(group["lr"] != 0 for group in optimizer.param_groups)
         _steps[1] += bool(moving)
 
-    register(count)
+    def note(optimizer: Any, *arguments: Any) -> None:
+        with contextlib.suppress(Exception):  # layers of the notebook's own may be anything
+            adapters.note_step(optimizer)
+
+    before(count)
+    after(note)
     module._noted = True
 
 
@@ -337,7 +288,7 @@ def seen() -> dict[str, Any]:
     """What was noted until now."""
     return {
         "lora_configs": _lora_configs(),
-        "lora_adapters": _adapters,
+        "lora_adapters": adapters.seen(),
         "paintings": _generated,
         "backward_passes": _passes,
         "optimizer_steps": _steps,
