@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from graders.harness.data.values import shown
 from graders.harness.lesson import Again, Exercise, HandIn
 from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import compositions
 from graders.lora.measures import combined_weight, strength
-from graders.lora.measures.grid import Cell, Grid
+from graders.lora.measures.grid import TAKE_OUT, Cell, Grid
 from graders.lora.measures.precision import name_of, relative_error
 from graders.lora.measures.review import await_person
 from graders.lora.measures.substance import refuse_empty
@@ -19,6 +20,7 @@ EXERCISE = Exercise(
     hand_in={"images": "pictures", "combined_weight": "tensor"},
     parameters=compositions.GIVEN,
     carried=compositions.CARRIED,
+    shapes=compositions.SHAPES,
     others=compositions.OTHERS,
     checked_again=("grid_complete", "base", "alone", "blends", "same_noise", "combined_weight"),
 )
@@ -108,18 +110,20 @@ def test_blends(grid: Grid, verdict: Verdict) -> None:
 
 @pytest.mark.points(2)
 @pytest.mark.needs("grid_complete")
-def test_same_noise(grid: Grid, verdict: Verdict) -> None:
+def test_same_noise(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
     """Every picture starts from the noise that SEED gives
 
     From the same z_T the only difference between two pictures is what the adapters do. From another, the subject may
     move, grow or change colour all by itself.
     """
+    expected = "each picture painted by itself, from a generator with the seed SEED on the CPU"
+    if because := hand_in.because("SEED"):
+        fail(because, expected=expected, hint=TAKE_OUT)
     told = {cell: grid.explain(cell) for cell in grid.complete if not grid.right(cell)}
     drifting = [
         cell for cell, explanation in told.items() if explanation and explanation.misconception == "seed-changed"
     ]
     hint = "Where is the generator made, and who draws from it before this picture does? Each picture needs one of its own."
-    expected = "each picture painted by itself, from a generator with the seed SEED on the CPU"
     if drifting:
         fail(
             f"The pictures of {len(drifting)} cells, for example {drifting[0]}, start from other noise than SEED gives.",
@@ -180,6 +184,12 @@ def test_combined_weight(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
     """
     found, device = hand_in.evidence.tensor("combined_weight"), hand_in.evidence.run.device
     name = hand_in.parameters["LAYER"]
+    if "LAYER" in hand_in.own and name not in grid.composition.layers:
+        fail(
+            f"Your notebook sets LAYER to {shown(name)}, which is no layer that both adapters change.",
+            expected="the weight of the layer that LAYER names",
+            hint=TAKE_OUT,
+        )
     layer = grid.composition.layer(name)
     true = combined_weight.combined(*layer, BLEND)
     dtypes = name_of(found), name_of(layer[0])
@@ -187,6 +197,8 @@ def test_combined_weight(hand_in: HandIn, grid: Grid, verdict: Verdict) -> None:
         verdict.found(f"the right matrix of {true.shape[0]} × {true.shape[1]} numbers")
         return
     expected = "the matrix, in the layer's own shape, that base and adapters together multiply with"
+    if because := hand_in.because("MODEL", "ADAPTERS", "LAYER"):
+        fail(because, expected=expected, hint=TAKE_OUT)
     for misconception, what, wrong in combined_weight.wrong_forms(*layer, BLEND, grid.cells):
         if combined_weight.agrees(found, wrong, dtypes, device):
             fail(

@@ -268,14 +268,19 @@ def check(
     faults: tuple[str, ...] = ()
     timings: dict[str, float] = {}
     if hand_in.again:
-        second = run_checks(path, hand_in.again, on_check, only=module.EXERCISE.checked_again, limits=limits)
+        second = run_checks(
+            path,
+            hand_in.again.as_set(module.EXERCISE, carrying=False),
+            on_check,
+            only=module.EXERCISE.checked_again,
+            limits=limits,
+        )
         again, faults = _again(given, hand_in.again, second), second.faults
         timings |= {f"check again {check}": seconds for check, seconds in second.seconds.items()}
     checked = run_checks(path, hand_in, on_check, again=again, only=only, limits=limits)
     timings = {f"check {check}": seconds for check, seconds in checked.seconds.items()} | timings
-    own = {key for key, value in hand_in.parameters.items() if given.get(key) != value}
     run_report = asdict(hand_in.evidence.run) | {
-        "remarks": list(remarks(hand_in.evidence, {*module.EXERCISE.parameters}, own))
+        "remarks": list(remarks(hand_in.evidence, {*module.EXERCISE.parameters}, hand_in.own))
     }
     result = Result(name, run_report, checked.checks, timings=timings)
     return result, (*checked.faults, *faults)

@@ -6,14 +6,14 @@ Both stand on ``errors``, ``measured`` and ``data``, as everything does.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from graders.harness.errors import HandInError
-from graders.harness.run.evidence import Evidence
+from graders.harness.run.evidence import Evidence, SetAgain
 from graders.harness.run.kernel.watchers import settings_of
 from graders.harness.run.records import Missing, NotRead, Unreadable
 from graders.harness.run.states import (
@@ -69,7 +69,9 @@ class Exercise:
     with one of these, which the notebook's content picks, the same notebook is run a second time, and held to the checks
     named in ``checked_again``, or to all. Its code picks one of the ``seeds``, so that the same hand-in
     always meets the same one, and what is alike in different hand-ins has not come out of trainings from the same.
-    ``carried`` are the parameters whose values, where a notebook sets them again to one of those, it is judged for.
+    ``carried`` are the parameters whose values, where a notebook sets them again to one of those, it is judged for. A
+    parameter may shape some of the hand-in variables alone, which ``shapes`` names; set again after those were filled, it
+    changes nothing.
     """
 
     name: str
@@ -80,31 +82,50 @@ class Exercise:
     checked_again: Sequence[str] = ()
     seeds: Sequence[int] = ()
     carried: Mapping[str, Container[Any]] = field(default_factory=dict)
+    shapes: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def set_again(self, evidence: Evidence) -> dict[str, SetAgain]:
+        """The parameters that a notebook set again before it filled what they shape."""
+        return {
+            name: again
+            for name, again in evidence.set_again.items()
+            if name in self.parameters
+            and any(evidence.set_before(name, shaped) for shaped in self.shapes.get(name, self.hand_in))
+        }
 
 
 @dataclass(frozen=True)
 class HandIn:
     """What a run left behind, the parameters it ran with, and the same of a second run with other parameters.
 
-    ``profile`` is what it is measured with.
+    ``profile`` is what it is measured with. Of the parameters that the notebook set again, ``own`` are those for whose own
+    values it is judged; ``lost`` says of each of the others in which place that was.
     """
 
     evidence: Evidence
     parameters: Mapping[str, Any]
     again: HandIn | None = None
     profile: Profile = STANDARD
+    own: Collection[str] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
 
-    def as_set(self, exercise: Exercise) -> HandIn:
-        """The same, judged for the values that the notebook gave its parameters, as far as it can be."""
-        again = self.evidence.set_again
+    def as_set(self, exercise: Exercise, carrying: bool = True) -> HandIn:
+        """The same, judged for the values that the notebook gave its parameters, as far as it can be, unless not ``carrying``."""
+        again = exercise.set_again(self.evidence)
         own = {
-            name: again[name].value
+            name: _as(self.parameters[name], again[name].value)
             for name, judged in exercise.carried.items()
-            if name in again
-            and type(again[name].value) is type(self.parameters.get(name))
-            and again[name].value in judged
+            if carrying and name in again and again[name].value in judged
         }
-        return replace(self, parameters={**self.parameters, **own})
+        lost = {name: one.place for name, one in again.items() if name not in own}
+        return replace(self, parameters={**self.parameters, **own}, own=tuple(own), lost=lost)
+
+    def because(self, *parameters: str) -> str:
+        """A sentence on the first of some parameters that is lost; "" if none is."""
+        found = next((name for name in parameters if name in self.lost), None)
+        return (
+            f"`{found}` is set again in {self.lost[found]}, so the value that it was run with is lost." if found else ""
+        )
 
     @property
     def for_practice(self) -> bool:
@@ -135,3 +156,8 @@ class HandIn:
         if not isinstance(pictures, dict):
             raise HandInError(f"`{name}` is not a mapping from rank to pictures.", f"Fill it as `{name}[rank] = ...`.")
         return pictures
+
+
+def _as(given: Any, value: Any) -> Any:
+    """A value in the place of a given one: a number of the same type."""
+    return type(given)(value) if isinstance(given, int | float) else value

@@ -337,6 +337,47 @@ combined_weight = (W + B @ A).detach()
         (append("weight", "combined_weight = torch.full((128, 96), 0.01)"),),
         fails={"combined_weight": None},
     ),
+    # --- parameters set again ---
+    Submission(
+        "SEED set again where it is used, and the guidance scale as a whole number",
+        (replace("paint", "images = {}", "images, SEED, GUIDANCE_SCALE = {}, 42, 4"),),
+        fails={"other_input": "hard-coded"},
+    ),
+    Submission(
+        "prompts of one's own",
+        (append("imports", "PROMPTS = ['a sks cat on a yellow background', 'a sks cat on a green background']"),),
+        fails={"other_input": "hard-coded"},
+    ),
+    Submission(
+        "a grid of one's own, and another layer",
+        (append("imports", "GRID = [[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5], [0.5, 1]]\n"
+                "LAYER = 'up_blocks.2.attentions.1.transformer_blocks.0.attn2.to_v'"),),
+        fails={"other_input": "hard-coded"},
+    ),
+    Submission(
+        "prompts of one's own in which the subject is not named",
+        (append("imports", "PROMPTS = ['a green tree on a blue background', 'a red boat on a green background',\n"
+                "           'a cyan fish on a yellow background', 'a red boat on a blue background']"),),
+        fails={"other_input": "hard-coded"},
+    ),
+    Submission(
+        "a grid of the corners only",
+        (append("imports", "GRID = [w for w in GRID if set(w) <= {0.0, 1.0}]"),),
+        fails={"grid_complete": None, "other_input": "hard-coded"},
+        not_reached=("strength", "blends"),
+    ),
+    Submission(
+        "a layer that the adapters leave alone",
+        (append("imports", "LAYER = 'mid_block.attentions.0.transformer_blocks.0.ff.net.2'"), rewrite(
+            "weight", "combined_weight = pipe.unet.get_submodule(LAYER).weight")),
+        fails={"combined_weight": None},
+    ),
+    Submission(
+        "the adapters set again, each under the other's name",
+        (append("imports", "ADAPTERS = {'style': ADAPTERS['subject'], 'subject': ADAPTERS['style']}"),),
+        fails={"alone": None, "blends": None, "combined_weight": None},
+        may_fail=("strength", "same_noise"),
+    ),
     # --- cheats ---
     Submission(
         "objects that equal everything",
@@ -397,6 +438,14 @@ ROW = """    images[style, subject] = [
 """
 
 RIGHT = [
+    Submission(
+        "parameters set again for an experiment after the last picture",
+        (append("weight", """
+for SEED in (1, 2):
+    pipe("a sks cat", generator=torch.Generator().manual_seed(SEED), num_inference_steps=2)
+PROMPTS, GRID, GUIDANCE_SCALE, LAYER = PROMPTS[:1], GRID[:1], 7.5, "conv_in"
+"""),),
+    ),
     Submission(
         "fuse_lora and unfuse_lora for each cell; the combined weight read from the fused layer, on a copy",
         (replace("paint", SET, f"{SET}\n    pipe.fuse_lora()", "for prompt in PROMPTS\n    ]",

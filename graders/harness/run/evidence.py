@@ -25,9 +25,10 @@ from graders.harness.run.states import ModuleState, OptimizerState, TensorFacts
 
 @dataclass(frozen=True)
 class SetAgain:
-    """A parameter that the notebook gave another value than it was run with, and where, in words."""
+    """A parameter that the notebook gave another value than it was run with, in which code cell, and where that is in words."""
 
     value: Any
+    cell: int
     place: str
 
 
@@ -175,8 +176,19 @@ class Evidence(Sightings):
                 if name == "OUTPUT_DIR" and value.rstrip("/").endswith(f"work/{self._request['output']}"):
                     continue
                 if _plain(value) != _plain(given):
-                    found[name] = SetAgain(value, self._place(moment.since))
+                    found[name] = SetAgain(value, moment.since, self._place(moment.since))
         return found
+
+    def set_before(self, parameter: str, variable: str) -> bool:
+        """Whether a parameter that was set again had its new value when a hand-in variable got the one that it holds."""
+        again = self.set_again[parameter]
+        with suppress(EvidenceError), reading(variable):
+            moment = Reading.of(self._records.record(variable, self._request["hand_in"][variable]))
+            if moment is not None and moment.since != again.cell:
+                return moment.since > again.cell
+            cell = source.code(self._notebook)[again.cell - 1 : again.cell]
+            return moment is not None and variables.set_before(cell, parameter, variable)
+        return False
 
     @cached_property
     def _session(self) -> dict[str, Any]:

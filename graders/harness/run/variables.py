@@ -69,6 +69,13 @@ def filled(cells: Iterable[Code]) -> set[str]:
     return found
 
 
+def set_before(cells: Iterable[Code], first: str, then: str) -> bool:
+    """Whether the cells give one variable a value before another one has its last; True where they do not show it."""
+    orders = [_filled(statement) for cell in cells for statement in unwrapped(_body(cell))]
+    one = next((i for i, filled in enumerate(orders) if first in filled), 0)
+    return one <= max((i for i, filled in enumerate(orders) if then in filled), default=len(orders))
+
+
 def _body(cell: Code) -> list[ast.stmt]:
     return cell.tree.body if cell.tree else []
 

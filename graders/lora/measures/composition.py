@@ -125,6 +125,12 @@ class Composition:
             self._generated |= dict(zip(missing, new, strict=True))
         return [self._generated[key] for key in keys]
 
+    @property
+    def layers(self) -> set[str]:
+        """The names of the layers that both adapters change."""
+        style, subject = self.adapters
+        return style.layers.keys() & subject.layers.keys()
+
     def layer(self, name: str) -> tuple[Tensor, LoraLayer, LoraLayer]:
         """W of a layer of the base model, [out, in] on the CPU, and the pairs that each adapter adds to it."""
         weight = self.base_model.unet.get_submodule(name).get_parameter("weight").detach().cpu()

@@ -14,6 +14,7 @@ from graders.harness.data import values
 from graders.harness.errors import HandInError
 from graders.harness.lesson import HandIn, settings_of
 from graders.harness.rubric import LeftToPerson
+from graders.lora import compositions
 from graders.lora.measures import picture_settings, thresholds
 from graders.lora.measures.arrangements import CROSSED
 from graders.lora.measures.clip import Clip
@@ -34,6 +35,7 @@ from graders.lora.measures.tables import number
 
 DEFAULT_STEPS, DEFAULT_GUIDANCE = 50, 7.5
 """What a Stable Diffusion pipeline takes where it is not told."""
+TAKE_OUT = "Take out the line that sets it again, and run all cells."
 EVERYWHERE = ", and all cells hold the same pictures"
 
 
@@ -128,7 +130,12 @@ class Grid:
     def pictures(self, cell: Cell) -> list[np.ndarray]:
         """What was handed in for a cell, one picture per prompt, or :class:`HandInError`."""
         name = f"images[{cell}]"
-        pictures = self._hand_in.picture_list(self.images.get(cell), name, len(self.composition.prompts))
+        try:
+            pictures = self._hand_in.picture_list(self.images.get(cell), name, len(self.composition.prompts))
+        except HandInError as error:
+            if because := self._hand_in.because("GRID", "PROMPTS"):
+                raise HandInError(f"{error.problem} {because}", TAKE_OUT) from None
+            raise
         wrong = next((p.shape for p in pictures if p.shape != self.composition.shape), None)
         if wrong:
             raise HandInError(
@@ -236,7 +243,8 @@ class Grid:
             return self._full(self._left_in_full) if self._left_in_full else None
         # What a picture was seen to be made with is known; whatever follows is inferred from what it looks like.
         return (
-            self._settings(cell, picture_settings.TELLING)
+            self._other_parameter()
+            or self._settings(cell, picture_settings.TELLING)
             or self._mistake(cell)
             or self._same_everywhere(cell)
             or self._drift(cell)
@@ -247,6 +255,13 @@ class Grid:
             or self._defaults(cell)
             or self._misplaced(cell)
         )
+
+    def _other_parameter(self) -> Explanation | None:
+        """A parameter that the notebook set again, to a value for which it cannot be judged."""
+        name = next((name for name in compositions.PICTURES if name in self._hand_in.lost), None)
+        if name is None:
+            return None
+        return Explanation(f"those of the `{name}` that is set again in {self._hand_in.lost[name]}", TAKE_OUT)
 
     @staticmethod
     def _full(part: str) -> Explanation:

@@ -58,7 +58,7 @@ def test_nothing_to_say(source):
 
 def test_set_again():
     """A parameter that is set again is named once, with its place and how it is judged; another exercise's is not."""
-    again = {name: SetAgain(1, "the cell under *One step*") for name in ("STEPS", "MODEL", "GRID")}
+    again = {name: SetAgain(1, 2, "the cell under *One step*") for name in ("STEPS", "MODEL", "GRID")}
     steps, model = remarks(Left(**again), {"STEPS", "MODEL"}, {"STEPS"})
     assert steps.startswith("`STEPS` is set again in the cell under *One step*. The first run is judged for your value")
     assert "is lost there" in model

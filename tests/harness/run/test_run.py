@@ -354,6 +354,22 @@ def test_set_again(run_cells):
     assert evidence.set_again["STEPS"].place == "code cell 2"
 
 
+def test_set_before(run_cells):
+    """A parameter that is set again shapes what is filled later, in the same cell as well, and nothing that was filled before."""
+    evidence = run_cells(
+        "early = SEED",
+        "SEED = 5\nlate = SEED",
+        "same = [STEPS]\nfor STEPS in (1, 2): pass",
+        "later = [STEPS]",
+        hand_in=dict.fromkeys(("early", "late", "same", "later"), "value"),
+        parameters={"SEED": 3, "STEPS": 4},
+    )
+    shaped = {
+        (n, v) for n in ("SEED", "STEPS") for v in ("early", "late", "same", "later") if evidence.set_before(n, v)
+    }
+    assert shaped == {("SEED", "late"), ("SEED", "same"), ("SEED", "later"), ("STEPS", "later")}
+
+
 def test_clean_environment(run_cells, monkeypatch):
     """The kernel sees no variable of the grader's environment but the harmless, and those that it was given."""
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
