@@ -77,12 +77,16 @@ class Bubblewrap:
         python: Interpreter | None = None,
     ) -> None:
         self.control_groups, self.likely, self.python = control_groups, tuple(likely), python
-        self.warm = warm and python is None  # what is forked has this Python's packages in it
+        self.warm = warm
 
     @property
     def ways(self) -> Sequence[Bubblewrap]:
         """Anew, as for notebooks that set what libraries read when they are imported, and forked."""
-        return (Bubblewrap(control_groups=self.control_groups, warm=False), self) if self.warm else (self,)
+        return (
+            (Bubblewrap(control_groups=self.control_groups, warm=False, python=self.python), self)
+            if self.warm
+            else (self,)
+        )
 
     def start(
         self,
@@ -103,7 +107,7 @@ class Bubblewrap:
         if self.control_groups:
             with contextlib.suppress(cgroup.NoControlGroup):
                 group = cgroup.create(limits.memory, limits.processes)
-        if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(bwrap):
+        if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(bwrap, self.python):
             with contextlib.suppress(IsolationError):
                 return self._forked(bwrap, argv[2:], run_folder, limits, environment, readable, group)
         return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group, self.python)
@@ -111,14 +115,14 @@ class Bubblewrap:
     def warm_up(self, environment: Mapping[str, str]) -> None:
         """Begin with what takes longest of a start with this environment."""
         bwrap = shutil.which("bwrap")
-        if self.warm and bwrap and not cold_because(bwrap):
+        if self.warm and bwrap and not cold_because(bwrap, self.python):
             asked = self._kind(environment, self.likely)
             warm_up(asked, lambda: _warm(bwrap, asked))
 
     def _kind(self, environment: Mapping[str, str], readable: Sequence[Path]) -> Kind:
         """What a run must find in a warm process."""
-        inside = _environment({name: value for name, value in environment.items() if name != MARK})
-        return Kind(tuple(sorted(inside.items())), tuple(readable))
+        inside = _environment({name: value for name, value in environment.items() if name != MARK}, self.python)
+        return Kind(tuple(sorted(inside.items())), tuple(readable), self.python)
 
     def _forked(
         self,
@@ -140,13 +144,14 @@ class Bubblewrap:
                     argv,
                     run_folder,
                     limits,
-                    {**_environment(environment), "PWD": str(INSIDE)},
+                    {**_environment(environment, self.python), "PWD": str(INSIDE)},
                     {**_rooms(limits), "/tmp": limits.disk},
                     [path for path in warm.kind.readable if path not in readable],
-                    _shown_again(warm.kind.readable, readable),
+                    _shown_again(warm.kind.readable, readable, self.python),
                     _MASKED,
                     filtering.read(),
                 )
+                request |= asked.runner
             return Forked(warm, request, run_folder, limits, group)
         except IsolationError:
             warm.release()
@@ -161,15 +166,14 @@ def _warm(bwrap: str, kind: Kind) -> Warm:
     with system_call_filter(counted=True) as filtering:
         options = [
             *_namespaces(nesting=True),
-            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *devices.bare())),
+            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *devices.bare()), kind.python),
             *("--proc", OUTER_PROC, "--dir", str(INSIDE)),
-            *_read_only(),
+            *_read_only(kind.python),
             *(word for name, value in kind.environment for word in ("--setenv", name, value)),
             *("--seccomp", str(filtering.fileno()), "--chdir", str(INSIDE)),
         ]
         with _written(os.fsencode("\0".join(options))) as given:
-            program = [sys.executable, "-m", "graders.harness.run.warm"]
-            command = [bwrap, "--args", str(given.fileno()), "--", *program]
+            command = [bwrap, "--args", str(given.fileno()), "--", *kind.command]
             warm = Warm(kind, command, [filtering.fileno(), given.fileno()])
             warm.ready()  # by then bubblewrap has read both files
             return warm
@@ -193,7 +197,7 @@ class _Sandboxed:
         told, tell = os.pipe()
         filtered = system_call_filter(counted=group is not None)
         with theirs, open(told, encoding="utf-8") as telling, open(tell, "w") as telling_end, filtered as filtering:
-            inside = _environment(environment)
+            inside = _environment(environment, python)
             options = [
                 *_namespaces(),
                 *_machine(limits, readable, python=python),
@@ -254,8 +258,8 @@ def _open_process(told: str) -> int | None:
     return None
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    return {**clean_environment(str(INSIDE / "home")), "PYTHONPATH": str(OURS), **_ABOUT, **more}
+def _environment(more: Mapping[str, str], python: Interpreter | None) -> dict[str, str]:
+    return {**clean_environment(str(INSIDE / "home"), python), "PYTHONPATH": str(OURS), **_ABOUT, **more}
 
 
 def _namespaces(*, nesting: bool = False) -> list[str]:
@@ -302,10 +306,10 @@ def _seen(limits: Limits, readable: Sequence[Path], python: Interpreter | None =
     return sorted(seen, key=lambda item: len(item[0].parts))  # what is inside of another comes after it
 
 
-def _shown_again(offered: Sequence[Path], readable: Sequence[Path]) -> list[Path]:
+def _shown_again(offered: Sequence[Path], readable: Sequence[Path], python: Interpreter | None) -> list[Path]:
     """What is to be seen in a new temporary folder, and within what is hidden of what was ``offered``."""
     within = (Path("/tmp"), *(path for path in offered if path not in readable))
-    seen = [path for path, _ in _seen(Limits(), ()) if path.is_relative_to("/tmp") and path != Path("/tmp")]
+    seen = [path for path, _ in _seen(Limits(), (), python) if path.is_relative_to("/tmp") and path != Path("/tmp")]
     seen += [path for path in readable if any(path.is_relative_to(one) for one in within)]
     return _outermost(path for path in seen if path.exists())
 

@@ -34,7 +34,7 @@ from nbformat.v4 import new_code_cell
 
 from graders.harness.data import files, values
 from graders.harness.ending import SESSION
-from graders.harness.run import TROUBLE, beside, imports, kernel, nesting, source, warm
+from graders.harness.run import TROUBLE, beside, imports, kernel, source, warm
 from graders.harness.run import notebook as notebooks
 from graders.harness.run.client import MAX_OUTPUT, Client
 from graders.harness.run.kernels import POLL, StartError, manager_of, socket_folder
@@ -308,7 +308,7 @@ def main(request_path: Path) -> None:
     Ends with the exit status :data:`TROUBLE` where it is not the notebook that failed.
     """
     _adopt_orphans()
-    forked = warm.Kernel() if nesting.forked else None
+    forked = warm.Kernel.of_this_run()
     request = json.loads(request_path.read_text(encoding="utf-8"))
     execution = Execution(request, request_path.resolve().parent, forked)
     status = TROUBLE

@@ -31,7 +31,7 @@ from graders.harness.run.beside import FILE
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.limits import Limits
 from graders.harness.run.records import MAX_JSON
-from graders.harness.run.sandbox import WRITABLE, Isolation, Program, Usage, output_of, path_of
+from graders.harness.run.sandbox import WRITABLE, Isolation, Program, Usage, output_of
 from graders.harness.run.unconfined import NoIsolation
 
 START_LIMIT = 120.0
@@ -115,8 +115,6 @@ def run(
     argv = [sys.executable, "-m", "graders.harness.run.execution", "request.json"]
     fresh = any(_READ_AT_IMPORT.search(cell.source) for cell in injected.cells if cell.cell_type == "code")
     inside = {**(environment or {}), MARK: "1"}
-    if isolation.python:
-        inside["PATH"] = path_of(isolation.python.program)
     program = isolation.start(argv, run_folder, limits or Limits(), inside, readable, fresh=fresh)
     try:
         watch = _Watch(program, on_progress)

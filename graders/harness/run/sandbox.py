@@ -144,8 +144,8 @@ def path_of(python: Path | str) -> str:
     return os.pathsep.join([own, *(one for one in others if one != own)])
 
 
-def clean_environment(home: str) -> dict[str, str]:
-    """The environment of an untrusted program: :data:`PASSED_ON`, and a home folder."""
+def clean_environment(home: str, python: Interpreter | None) -> dict[str, str]:
+    """The environment of an untrusted program: :data:`PASSED_ON`, a home folder, and the programs of the notebooks' Python."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    passed["PATH"] = path_of(sys.executable)
+    passed["PATH"] = path_of(python.program if python else sys.executable)
     return {**passed, "HOME": home, "PYTHONNOUSERSITE": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}

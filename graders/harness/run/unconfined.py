@@ -34,12 +34,12 @@ class NoIsolation:
     name = "none"
 
     def __init__(self, *, warm: bool = True, python: Interpreter | None = None) -> None:
-        self.warm, self.python = warm and python is None, python
+        self.warm, self.python = warm, python
 
     @property
     def ways(self) -> Sequence[NoIsolation]:
         """Anew, and forked."""
-        return (NoIsolation(warm=False), self) if self.warm else (self,)
+        return (NoIsolation(warm=False, python=self.python), self) if self.warm else (self,)
 
     def start(
         self,
@@ -52,38 +52,51 @@ class NoIsolation:
         fresh: bool = False,
     ) -> Program:
         """Start the program with nothing between it and the machine but a clean environment and a session."""
-        if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(sys.executable):
+        if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not self._cold:
             with contextlib.suppress(IsolationError):
-                return _Forked(argv[2:], run_folder, limits, environment)
+                return _Forked(argv[2:], run_folder, limits, environment, self.python)
         return _Unconfined(argv, run_folder, limits, environment, self.python)
 
     def warm_up(self, environment: Mapping[str, str]) -> None:
         """Begin with what takes longest of a start with this environment."""
-        if self.warm and not cold_because(sys.executable):
-            kind = _kind(environment)
+        if self.warm and not self._cold:
+            kind = _kind(environment, self.python)
             warm_up(kind, lambda: _warm(kind))
 
+    @property
+    def _cold(self) -> str:
+        return cold_because(Kind((), python=self.python).command[0], self.python)
 
-def _kind(environment: Mapping[str, str]) -> Kind:
-    return Kind(tuple(sorted({**clean_environment("~"), **_import_path(), **_hub(), **environment}.items())))
+
+def _kind(environment: Mapping[str, str], python: Interpreter | None) -> Kind:
+    inside = {**clean_environment("~", python), **_import_path(), **_hub(), **environment}
+    return Kind(tuple(sorted(inside.items())), python=python)
 
 
 def _warm(kind: Kind) -> Warm:
     """A warm process for programs without a sandbox, and the home folder of them all: libraries were imported with its name."""
     home = Scratch("home")
-    inside = {**dict(kind.environment), "HOME": home.name, "TMPDIR": home.name}
-    return Warm(kind, [sys.executable, "-m", "graders.harness.run.warm"], environment=inside, home=home)
+    inside = {**_inside(home.name, dict(kind.environment), kind.python), "HOME": home.name}
+    return Warm(kind, kind.command, environment=inside, home=home)
 
 
 class _Forked:
-    def __init__(self, argv: Sequence[str], run_folder: Path, limits: Limits, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        run_folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        python: Interpreter | None,
+    ) -> None:
         """Raises :class:`IsolationError` if it cannot be had."""
-        kind = _kind({name: value for name, value in environment.items() if name != MARK})
+        kind = _kind({name: value for name, value in environment.items() if name != MARK}, python)
         self.warm = warm_of(kind, lambda: _warm(kind))
         try:
             assert self.warm.home
-            inside = _inside(self.warm.home.name, environment)
-            self.process = Child(self.warm, {"argv": list(argv), "environment": inside, "folder": str(run_folder)})
+            inside = _inside(self.warm.home.name, environment, python)
+            request = {"argv": list(argv), "environment": inside, "folder": str(run_folder)}
+            self.process = Child(self.warm, request | kind.runner)
         except IsolationError:
             self.warm.release()
             raise
@@ -122,15 +135,7 @@ class _Unconfined:
     ) -> None:
         # Not in the run folder: libraries make file names of whole paths, which then are too long for a file system
         self.home = Scratch("home")
-        inside = _inside(self.home.name, environment)
-        if (
-            python and "PYTHONPATH" not in inside
-        ):  # there it finds what is offered of this package, and none of its neighbours
-            alone = Path(self.home.name, ".graders")
-            alone.mkdir()
-            (alone / PACKAGE.name).symlink_to(PACKAGE)
-            inside["PYTHONPATH"] = str(alone)
-        self.process = launch(argv, run_folder, inside)
+        self.process = launch(argv, run_folder, _inside(self.home.name, environment, python))
         self.watch = MemoryWatch(self.process.pid, limits.memory, limits.processes)
         self.gpu = watch_gpu(self.process.pid, limits.gpu_memory)
 
@@ -152,8 +157,17 @@ class _Unconfined:
         return used(self.watch, self.gpu)
 
 
-def _inside(home: str, environment: Mapping[str, str]) -> dict[str, str]:
-    return {**clean_environment(home), **_import_path(), **_hub(), "TMPDIR": home, **environment}
+def _inside(home: str, environment: Mapping[str, str], python: Interpreter | None) -> dict[str, str]:
+    inside = {**clean_environment(home, python), **_import_path(), **_hub(), "TMPDIR": home, **environment}
+    if (
+        python and "PYTHONPATH" not in inside
+    ):  # there it finds what is offered of this package, and none of its neighbours
+        alone = Path(home, ".graders")
+        alone.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (alone / PACKAGE.name).symlink_to(PACKAGE)
+        inside["PYTHONPATH"] = str(alone)
+    return inside
 
 
 def _import_path() -> dict[str, str]:

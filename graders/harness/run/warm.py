@@ -1,5 +1,8 @@
 """The warm process: ``python -m graders.harness.run.warm SOCKET`` imports what notebooks import, and forks for each run.
 
+It runs in the Python that notebooks run in. Where that is not the graders' own, it needs nothing but the standard library and
+what notebooks import: who runs a notebook is then started anew, in the graders' Python, and finds the kernel forked already.
+
 It executes nothing of any hand-in's, and cannot be looked into. In the outer sandbox, each run is a child in a sandbox of its
 own (:mod:`graders.harness.run.nesting`); without a sandbox, which is for one's own notebooks, a child like any other. Through
 the socket, whose messages keep their bounds, comes the number of a request with three open files: what is asked for, as JSON;
@@ -21,6 +24,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 from graders.harness.run import kernel, nesting
@@ -35,6 +39,8 @@ IMPORTED = (
     "graders.harness.run.kernels", "graders.harness.run.memory_watch", "graders.harness.run.notebook",
 )  # fmt: skip
 """What notebooks import, and what runs them. matplotlib makes its list of fonts here, once for all runs."""
+HANDED = "GRADE_KERNEL"
+"""In this variable a program finds the process of a kernel that was forked for it, and the pipe through which to tell it."""
 LAZY = {
     "diffusers": ("AutoencoderKL", "DDPMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel"),
     "transformers": ("CLIPModel", "CLIPProcessor", "CLIPTextModel", "CLIPTokenizer"),
@@ -47,18 +53,20 @@ LAZY = {
 
 
 def import_all() -> None:
-    """Import all of it that is installed."""
+    """Import all of it that is installed, and works."""
     for name in (*IMPORTED, *LAZY):
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # a notebook that needs it will say what is wrong with it
             module = importlib.import_module(name)
             for part in LAZY.get(name, ()):
-                with contextlib.suppress(ImportError, AttributeError):
+                with contextlib.suppress(Exception):
                     getattr(module, part)
 
 
 def rehearse() -> None:
     """Have compiled what is compiled when it is first used, which takes 100 ms of each run: nbformat's schemas, the collector."""
     kernel.compiled()
+    if find_spec("nbformat") is None:  # in the notebooks' own Python, who runs them is another one
+        return
     from nbformat.v4 import new_code_cell, new_notebook, writes
 
     from graders.harness.run import notebook
@@ -143,6 +151,9 @@ def _run(close: Sequence[int], request: int, output: int, way_out: int) -> None:
         if threads := asked["environment"].get("OMP_NUM_THREADS"):
             with contextlib.suppress(ValueError):
                 torch.set_num_threads(int(threads.partition(",")[0]))
+    if runner := asked.get("runner"):
+        handed = Kernel.fork().hand_over()
+        os.execve(runner, [runner, "-m", *asked["argv"]], {**os.environ, HANDED: handed})
     runpy.run_module(asked["argv"][0], run_name="__main__", alter_sys=True)
 
 
@@ -172,14 +183,33 @@ class Kernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self) -> None:
-        read, self._tell = os.pipe()
+    def __init__(self, pid: int, tell: int) -> None:
+        """It is the process ``pid``, a child of this one, and learns what it is to be through the pipe ``tell``."""
+        self.pid, self._tell = pid, tell
         self.returncode: int | None = None
-        self.pid = os.fork()
-        if not self.pid:
-            os.close(self._tell)
+
+    @classmethod
+    def fork(cls) -> Kernel:
+        """One that is forked from this process."""
+        read, tell = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(tell)
             _leave_with(lambda: _be_kernel(read))
         os.close(read)
+        return cls(pid, tell)
+
+    @classmethod
+    def of_this_run(cls) -> Kernel | None:
+        """The one that is forked for the program that this process is; None if it is to start one anew."""
+        if handed := os.environ.pop(HANDED, ""):
+            return cls(*map(int, handed.split()))
+        return cls.fork() if nesting.forked else None
+
+    def hand_over(self) -> str:
+        """What :data:`HANDED` is to say to the program that this process is about to become."""
+        os.set_inheritable(self._tell, True)
+        return f"{self.pid} {self._tell}"
 
     def launch(self, cmd: list[str], environment: dict[str, str], folder: str) -> None:
         """Let it become the kernel that a command line (``PYTHON -m ipykernel_launcher ARGUMENT...``) asks for."""

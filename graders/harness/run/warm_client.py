@@ -27,6 +27,7 @@ from typing import Any
 
 from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
+from graders.harness.run.interpreter import Interpreter
 from graders.harness.run.sandbox import IsolationError, launch
 
 START_LIMIT = 120.0
@@ -46,15 +47,28 @@ _failed: dict[str, str] = {}
 
 @dataclass(frozen=True)
 class Kind:
-    """What a run must find in a warm process: the environment in which libraries were imported, and what may be read."""
+    """What a run must find in a warm process: the environment in which libraries were imported, what may be read, and the
+    ``python`` that it is, if not this one.
+    """
 
     environment: tuple[tuple[str, str], ...]
     readable: tuple[Path, ...] = ()
+    python: Interpreter | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """What is started, but for the number of a socket."""
+        return [str(self.python.program) if self.python else sys.executable, "-m", "graders.harness.run.warm"]
+
+    @property
+    def runner(self) -> dict[str, str]:
+        """What to add to a request, so that the program does not run in the notebooks' Python but in this one."""
+        return {"runner": sys.executable} if self.python else {}
 
     def serves(self, asked: Kind) -> bool:
         """Whether what is asked for is there."""
         found = all(any(path.is_relative_to(one) for one in self.readable) for path in asked.readable)
-        return found and self.environment == asked.environment
+        return found and (self.environment, self.python) == (asked.environment, asked.python)
 
 
 class Warm:
@@ -72,7 +86,7 @@ class Warm:
 
         ``home`` is a folder that ends with it.
         """
-        self.kind, self.program, self.home = kind, command[0], home
+        self.kind, self.program, self.home = kind, starts(command[0], kind.python), home
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._said: deque[bytes] = deque(maxlen=20)
         self._lock, self._readying, self._numbers = threading.Lock(), threading.Lock(), count(1)
@@ -279,13 +293,18 @@ def close_all() -> None:
         warm.close()
 
 
-def cold_because(program: str) -> str:
+def starts(program: str, python: Interpreter | None) -> str:
+    """What starts a warm process: bubblewrap or Python, in the ``python`` of notebooks, if that is another one."""
+    return f"{python.program} by {program}" if python else program
+
+
+def cold_because(program: str, python: Interpreter | None = None) -> str:
     """Why runs are started anew here, as far as that is known: a sentence, or "" where they are forked.
 
-    ``program`` is what would start the warm process: that of bubblewrap, or Python.
+    ``program`` is what would start the warm process: that of bubblewrap, or Python; ``python`` as in :func:`starts`.
     """
     if sys.platform != "linux":
         return "Only on Linux is it safe to fork a process with such libraries in it."
     if any(device.name.startswith(("nvidia", "dxg")) for device in Path("/dev").iterdir()):
         return "There is a GPU, and whether a forked process could use it is not known."
-    return _failed.get(program, "")
+    return _failed.get(starts(program, python), "")

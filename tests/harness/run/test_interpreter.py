@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import sysconfig
 import venv
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from graders.harness.errors import MachineError
+from graders.harness.run import warm_client
 from graders.harness.run.bubblewrap import Bubblewrap
 from graders.harness.run.interpreter import interpreter
 from graders.harness.run.run import run
 from graders.harness.run.sandbox import IsolationError
 from graders.harness.run.unconfined import NoIsolation
+from graders.harness.run.warm_client import cold_because
 from tests.harness.conftest import write_notebook
 
 CELLS = [
@@ -54,6 +57,27 @@ def test_a_notebook_runs_there(environment: Path, tmp_path: Path, request: pytes
     assert (evidence.value("where"), evidence.value("found")) == (program, "theirs")
     assert evidence.value("program") == [program]
     assert evidence.value("rubric") is (way == "none")
+
+
+@pytest.mark.parametrize("way", ["none", "bubblewrap"])
+def test_its_kernels_are_forked(environment: Path, tmp_path: Path, request: pytest.FixtureRequest, way: str) -> None:
+    """The environment's libraries are imported once for all runs, by its own Python, and each run has a kernel of that."""
+    if way == "bubblewrap":
+        request.getfixturevalue("bubblewrap")
+    python = interpreter(environment)
+    assert python
+    isolation = NoIsolation(python=python) if way == "none" else Bubblewrap(python=python)
+    if because := cold_because(sys.executable if way == "none" else shutil.which("bwrap") or ""):
+        pytest.skip(because)
+    look = "import os, sys\nfound = [sys.executable, 'torch' in sys.modules, 'LEFT' in os.environ]\nos.environ['LEFT'] = 'left'"
+    warm = []
+    for number in range(2):
+        notebook = write_notebook(tmp_path / f"hand-in-{number}", [look])
+        given = {"parameters": {}, "hand_in": {"found": "value"}, "time_limit": 60.0, "isolation": isolation}
+        evidence = run(notebook, run_folder=tmp_path / f"run-{number}", **given)
+        assert evidence.value("found") == [str(environment / "bin" / "python"), True, False]
+        warm.append([one.process.pid for one in warm_client._kept if one.served and one.kind.python == python])
+    assert sorted(warm[0]) == sorted(warm[1]) != []
 
 
 def test_programs_of_the_graders_own_environment(tmp_path: Path) -> None:
