@@ -189,7 +189,7 @@ def test_lora_fraction(inspection: Inspection, verdict: Verdict) -> None:
             else:
                 cause = unless_mixed_up(inspection.explain_fraction(fraction, rank), told)
                 fail(
-                    f"{fraction:.6g}. {cause.words if cause else 'That is not the quotient of the two numbers.'}",
+                    f"{fraction:.6g}. {cause.words if cause else 'This is not the quotient of the two numbers.'}",
                     expected="LoRA parameters of this rank / parameters of the U-Net, to three digits or more",
                     hint=cause.hint
                     if cause and cause.hint

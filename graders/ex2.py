@@ -430,9 +430,9 @@ def test_loss_in_graph(step: TrainingStep, verdict: Verdict) -> None:
 def test_gradients(step: TrainingStep, verdict: Verdict) -> None:
     """After the first backward, the gradient of every A is exactly zero, and that of every B is not
 
-    The detour adds (α/r)·B·A·x. What A hears of the loss comes through B, and B is still zero: A's gradient is zero, to the
-    last bit. What B hears comes with A·x, and A is random: B has a gradient, and moves first. These zeros show that
-    training started from the base model, and that the gradient flowed where it should.
+    The detour adds (α/r)·B·A·x. A's gradient is multiplied by B, which is still zero, so it is zero to the last bit. B's
+    gradient is multiplied by A·x, and A is random: B has a gradient, and moves first. These zeros show that training started
+    from the base model, and that the gradient flowed where it should.
     """
     unet = step.has_unet("lora_layers")
     verdict.measure(lora_gradients.norms(unet, Blocks.of(step.base.config)))

@@ -238,8 +238,8 @@ def lost_strength(off: Mapping[str, Strength], layers: int) -> str:
     if not first.is_folded:
         return f"{said}whoever loads the file gets B·A times {first.applied:.3g}."
     return (
-        f"{said}whoever loads the file gets it times {first.applied:.3g}, for the saved matrices are {first.folded:.3g} times "
-        f"the trained ones, and a loader applies {first.scale:.3g} to them."
+        f"{said}whoever loads the file gets it times {first.applied:.3g}: the saved matrices are {first.folded:.3g} times the "
+        f"trained ones, and a loader multiplies them by {first.scale:.3g}."
     )
 
 

@@ -58,9 +58,9 @@ def judge_cells(grid: Grid, cells: list[Cell], verdict: Verdict, expected: str, 
             verdict.found(f"cell {cell}: {difference:.2f} levels of 255 from the grader's pictures")
             if not grid.right(cell):
                 explanation = grid.explain(cell)
-                said = f"These pictures are up to {difference:.1f} levels of 255 off"
+                off = f"up to {difference:.1f} levels of 255 off"
                 fail(
-                    f"{said}: they are {explanation.found}." if explanation else f"{said}.",
+                    f"These pictures are {explanation.found if explanation else off}.",
                     expected=f"{expected} (up to {grid.tolerance:.1f} levels may be rounding)",
                     hint=explanation.hint if explanation else hint,
                     misconception=explanation.misconception if explanation else None,

@@ -124,7 +124,7 @@ class _Plugin:
         said += [(name, f"Not checked, because {self._why(item, e)}") for name, e in blocked.items()]
         said += [(name, f"Not decided yet, because “{e.title}” is not.") for name, e in waiting.items()]
         said += [(name, f"The grader itself failed here ({_broken(e)}).") for name, e in faults.items()]
-        found = [f"{name}: {text}" if name else text for name, text in said] or verdict.seen
+        found = _told(said) or verdict.seen
         found += [
             because for because in dict.fromkeys([e.because for e in left.values()] + [verdict.rehearsal]) if because
         ]
@@ -186,6 +186,21 @@ def _parts(verdict: Verdict, error: Exception | None) -> dict[str, Exception | N
     if unfinished and is_fault(error):
         return {**verdict.parts, **dict.fromkeys(unfinished, error)}
     return {"": error}
+
+
+def _told(said: Sequence[tuple[str, str]]) -> list[str]:
+    """What there is to say of the parts of a check, each sentence once: "rank 4 and 16: ..."."""
+    parts: dict[str, list[str]] = {}
+    for name, text in said:
+        parts.setdefault(text, []).append(name)
+    return [f"{_together(names)}: {text}" if names[0] else text for text, names in parts.items()]
+
+
+def _together(names: Sequence[str]) -> str:
+    """The names of several parts, with their kind named once."""
+    first, *others = names
+    *between, last = [first, *(name.partition(" ")[2] for name in others)]
+    return f"{', '.join(between)} and {last}" if between else last
 
 
 def _broken(error: BaseException) -> str:

@@ -39,8 +39,11 @@ class Again:
         ]
         listed = " and ".join(filter(None, [", ".join(self.changed[:-1]), self.changed[-1]]))
         inputs = f"other values of {listed}" if len(self.changed) > 1 else f"another value of {listed}"
-        if lost:
-            self._fail(lost, inputs)
+        known = {said for one, _ in pairs if one.outcome is Outcome.FAILED for said in _said(one)}
+        if lost := [two for two in lost if not two.found or not _said(two) <= known]:
+            # What was not reached is told by what it was waiting for
+            failed = [two for two in (*lost, *self.checks.values()) if two.outcome is Outcome.FAILED]
+            self._fail(failed or lost, inputs)
         if wrong := [name for name, one in first.items() if one.score < one.max_score]:
             raise NotReached(wrong[0])
         if waiting := [check for pair in pairs for check in pair if check.undecided]:
@@ -48,7 +51,7 @@ class Again:
         verdict.found(f"with {inputs}, your answers stay right")
 
     def _fail(self, lost: Sequence[CheckResult], inputs: str) -> None:
-        first = next((check for check in lost if check.outcome is Outcome.FAILED), lost[0])
+        first = lost[0]
         how = f"the notebook stops ({self.error})." if self.error else f"“{first.title}” no longer holds: {first.found}"
         fail(
             f"With {inputs}, {how}",
@@ -57,3 +60,8 @@ class Again:
             "belongs. Change the parameters yourself and run all cells again.",
             misconception=next((check.misconception for check in lost if check.misconception), "hard-coded"),
         )
+
+
+def _said(check: CheckResult) -> set[str]:
+    """What is said of a check, whichever of its parts it is said of."""
+    return {line.partition(": ")[2] or line for line in check.found.splitlines()}

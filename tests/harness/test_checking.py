@@ -101,6 +101,13 @@ def test_everything_right(rubric: Path) -> None:
     assert checks["small"].found == "a is 2\nb is 4"
 
 
+def test_one_sentence_for_all_parts(rubric: Path) -> None:
+    """What holds for several parts is said once, of all of them."""
+    assert (
+        graded(rubric, a=40, b=40, c=50, d=40)["small"].found == "number a, b and d: 40 is large\nnumber c: 50 is large"
+    )
+
+
 def test_parts_earn_their_share(rubric: Path) -> None:
     """One wrong part of two costs half of the points and names the misconception."""
     check = graded(rubric, a=2, b=40)["small"]

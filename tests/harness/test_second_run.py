@@ -68,6 +68,13 @@ def test_wrong_both_times(tmp_path: Path) -> None:
     assert "right" not in check.found.replace("“The double is right”", "")
 
 
+def test_the_same_mistake_elsewhere(tmp_path: Path) -> None:
+    """A mistake that the first run showed at another check is not put down to other input."""
+    first = {"number": 3, "double": 7, "square": 9}
+    check = graded(tmp_path, first, {"number": 5, "double": 7, "square": 7})
+    assert (check.outcome, check.misconception, check.score) == (Outcome.NOT_REACHED, None, 0)
+
+
 def test_nothing_held(tmp_path: Path) -> None:
     """Where nothing is right, nothing is earned."""
     first = {"number": 3, "double": 7, "square": 0}

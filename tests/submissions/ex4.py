@@ -406,16 +406,14 @@ combined_weight = torch.zeros_like(combined_weight)
 assert torch.allclose(combined_weight, torch.ones(1))
 del images
 """),),
-        fails={"grid_complete": None, "combined_weight": None},
-        not_reached=(*NOTHING, "other_input"),
+        fails={"combined_weight": None},  # the pictures were painted, and are read before they are deleted
     ),
     # --- unfinished ---
     Submission(
         "an error half way through the grid",
         (replace("paint", SET, f"if (style, subject) == (0.7, 0.4): raise RuntimeError('what now?')\n    {SET}"),),
-        fails={"grid_complete": None, "combined_weight": None},
-        not_reached=("strength", "blends"),
-        may_fail=("blends", "other_input"),
+        fails={"combined_weight": None},
+        not_reached=("grid_complete", *NOTHING, "other_input"),  # what a cell was filling when it stopped is not judged
         ended="cell_error",
     ),
     Submission(

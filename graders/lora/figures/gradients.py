@@ -145,7 +145,7 @@ def _summary(norms: dict[str, list[Number]]) -> str:
     if any(norms["w"]):
         return "The base model's own weights have gradients. With LoRA they are frozen, and only A and B have any."
     if all(norm == 0 for norm in a) and all(norm for norm in b):
-        return "Every A is at 0 and every B is not: so it is at the first step, for what A hears comes through B, which is 0."
+        return "Every A is at 0 and every B is not, as it must be: A's gradient is multiplied by B, which is still 0."
     if all(norm is None for norm in (*a, *b)):
         return "There is no gradient to be seen. After the first backward, every A is at 0 and every B is not."
     return "After the first backward, every A is at 0 and every B is not. Here it is otherwise."

@@ -131,7 +131,9 @@ class Grid:
         """What was handed in for a cell, one picture per prompt, or :class:`HandInError`."""
         name = f"images[{cell}]"
         try:
-            pictures = self._hand_in.picture_list(self.images.get(cell), name, len(self.composition.prompts))
+            if cell not in self.images:
+                raise HandInError("`images` has no such key.", "Paint one picture per prompt for it, too.")
+            pictures = self._hand_in.picture_list(self.images[cell], name, len(self.composition.prompts))
         except HandInError as error:
             if because := self._hand_in.because("GRID", "PROMPTS"):
                 raise HandInError(f"{error.problem} {because}", TAKE_OUT) from None

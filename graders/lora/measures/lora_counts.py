@@ -24,7 +24,7 @@ FRACTION_TOLERANCE = 0.005
 block, so a fraction with two digits is right only if it is the right one's rounding."""
 
 
-UNEXPLAINED = "That is not right, and it comes from no known mistake."
+UNEXPLAINED = "This is wrong, and we do not recognise the mistake."
 _HINTS = {
     "only-a-counted": "For one layer, write down the shapes of A and of B. Which of the two does your sum leave out?",
     "only-b-counted": "For one layer, write down the shapes of A and of B. Which of the two does your sum leave out?",
@@ -143,10 +143,10 @@ class LoraCounts:
             yield from self._miscounted(self.listed, rank, _LISTED)
         other_ranks = [self.count(r) for r in RANKS]
         both = "Was the second adapter added to a U-Net that still held the first?"
-        yield sum(other_ranks), Cause("That is the adapters of both ranks together.", hint=both)
+        yield sum(other_ranks), Cause("This is the adapters of both ranks together.", hint=both)
         for other in RANKS:
             if other != rank:
-                yield self.count(other), Cause(f"That is the number for rank {other}.", "rank-independent")
+                yield self.count(other), Cause(f"This is the number for rank {other}.", "rank-independent")
 
     def _miscounted(self, layers: list[Layer], rank: int, where: str) -> Iterator[tuple[int, Cause]]:
         """What comes out when these layers are counted in a wrong way."""
@@ -155,35 +155,35 @@ class LoraCounts:
         biases = sum(layer.biases for layer in layers)
         weights = sum(layer.weights for layer in layers)
         if inputs == outputs:
-            said = f"That is the size of A alone{where}, or of B alone, which there is as large."
+            said = f"This is the size of A alone{where}, or of B alone, which is just as large here."
             yield rank * inputs, Cause(said, "only-a-counted")
         else:
-            yield rank * inputs, Cause(f"That is the size of A alone{where}.", "only-a-counted")
-            yield rank * outputs, Cause(f"That is the size of B alone{where}.", "only-b-counted")
+            yield rank * inputs, Cause(f"This is the size of A alone{where}.", "only-a-counted")
+            yield rank * outputs, Cause(f"This is the size of B alone{where}.", "only-b-counted")
         yield (
             inputs + outputs,
-            Cause(f"That is the number for rank 1, as if r were left out{where}.", "rank-independent"),
+            Cause(f"This is the number for rank 1, as if r were left out{where}.", "rank-independent"),
         )
         for extra in (outputs, rank * len(layers), outputs + rank * len(layers), biases):
             yield full + extra, Cause(f"That has biases in it{where}.", "biases-counted")
         square = rank * sum(2 * (layer.outputs if _reads_text(layer) else layer.inputs) for layer in layers)
         if _all_projections(layers):
-            said = f"That is what it would be if W_K and W_V were as wide at their input as W_Q{where}."
+            said = f"This is what it would be if W_K and W_V were as wide at their input as W_Q{where}."
             yield square, Cause(said, "square-key-value")
-        said = f"That is twice the adapter, as if every layer were counted twice{where}."
+        said = f"This is twice the adapter, as if every layer were counted twice{where}."
         yield 2 * full, Cause(said, hint="For one layer, count by hand. How often does your loop meet it?")
-        said = f"That is rank × in × out{where}: A and B are counted as one matrix of the size of W."
+        said = f"This is rank × in × out{where}: A and B are counted as one matrix of the size of W."
         yield (
             rank * weights,
             Cause(said, hint="For one layer, write down the shapes of A and of B. How many numbers have they?"),
         )
         for base in {weights, weights + biases}:
-            yield base, Cause(f"That is the size of the frozen layers themselves{where}.", "base-weights-counted")
-            said = f"That is the frozen layers and the adapter together{where}."
+            yield base, Cause(f"This is the size of the frozen layers themselves{where}.", "base-weights-counted")
+            said = f"This is the frozen layers and the adapter together{where}."
             yield base + full, Cause(said, "base-weights-counted")
         whole = self.architecture.parameters
-        yield whole, Cause("That is the whole U-Net.", "base-weights-counted")
-        yield whole + full, Cause(f"That is the whole U-Net and the adapter together{where}.", "base-weights-counted")
+        yield whole, Cause("This is the whole U-Net.", "base-weights-counted")
+        yield whole + full, Cause(f"This is the whole U-Net and the adapter together{where}.", "base-weights-counted")
 
     def _other_layers(self) -> list[tuple[list[Layer], str, str | None]]:
         """Sets of layers that are often taken for cross-attention, the sentence that says so, and the misconception."""
@@ -235,19 +235,19 @@ def explain_total(told: float, architecture: Architecture) -> Cause | None:
     right = architecture.parameters
     adapters = {counts.count(rank) for rank in RANKS} | {sum(counts.count(rank) for rank in RANKS)}
     if told - right in adapters:
-        return Cause("That is the U-Net and an adapter together.", "adapter-counted")
+        return Cause("This is the U-Net and an adapter together.", "adapter-counted")
     if told in adapters:
-        return Cause("That is an adapter, not the U-Net.")
+        return Cause("This is an adapter, not the U-Net.")
     if told == 0:
         return Cause("None were counted: those that need no gradient are parameters as well.")
     if told == architecture.parameter_tensors:
-        return Cause("That is the number of tensors: each of them holds many parameters.")
+        return Cause("This is the number of tensors: each of them holds many parameters.")
     if told == architecture.counted_per_module:
         return Cause("Parameters were counted once for every module that they lie in.")
     if any(told == right * size for size in (2, 4)):
-        return Cause("That is a number of bytes: a parameter takes 4 of them, or 2 in half precision.")
+        return Cause("This is a number of bytes: a parameter takes 4 of them, or 2 in half precision.")
     if any(math.isclose(told * unit, right, rel_tol=0.01) for unit in (1, 1e3, 1e6, 1e9)):
-        return Cause("That is nearly right, but rounded, in another unit, or a few layers short or over.")
+        return Cause("This is nearly right, but rounded, in another unit, or a few layers short or over.")
     return None
 
 
@@ -263,17 +263,17 @@ def explain_fraction(told: float, fraction: float, others: Iterable[float], adap
     which it is put.
     """
     if math.isclose(told, 100 * fraction, rel_tol=0.1):  # also when it is rounded as percentages are
-        return Cause("That is a percentage.", "percent-not-fraction")
+        return Cause("This is a percentage.", "percent-not-fraction")
     if any(fraction_is(told, other) for other in others):
-        return Cause("That is the fraction of the other rank.", "rank-independent")
+        return Cause("This is the fraction of the other rank.", "rank-independent")
     if told and math.isclose(1 / told, fraction, rel_tol=FRACTION_TOLERANCE):
-        return Cause("That is how many times larger the U-Net is than the adapter: the fraction upside down.")
+        return Cause("This is how many times larger the U-Net is than the adapter: the fraction upside down.")
     if told >= 1:
         return Cause("By that, the adapter would be larger than the U-Net.")
     if told == float(f"{fraction:.0e}"):
-        return Cause("That is rounded to a single digit.")
+        return Cause("This is rounded to a single digit.")
     if math.isclose(told, 1 - fraction, rel_tol=1e-6):
-        return Cause("That is the fraction that stays frozen.")
+        return Cause("This is the fraction that stays frozen.")
     if fraction_is(told, adapted):
-        return Cause("That is a fraction of the adapted layers, not of the whole U-Net.")
+        return Cause("This is a fraction of the adapted layers, not of the whole U-Net.")
     return None

@@ -79,7 +79,7 @@ def test_a_cell_is_found_whatever_rounding_did_to_its_weights(key):
 )
 def test_a_key_that_is_no_pair_of_weights_names_no_cell(key):
     """Strange keys are passed over, and the cell is missing; where there are no others, they are what is wrong."""
-    with pytest.raises(HandInError, match="is missing"):
+    with pytest.raises(HandInError, match="no such key"):
         grid({key: ROW, (0, 0): ROW}).pictures(Cell((1.0, 0.0)))
     with pytest.raises(HandInError, match="No key of `images` is a pair of weights in GRID"):
         grid({key: ROW}).pictures(Cell((1.0, 0.0)))
