@@ -79,8 +79,8 @@ GENERATE_BY_HAND = (
 def test_base(grid: Grid, verdict: Verdict) -> None:
     """With both weights 0 the pictures are the base model's
 
-    A detour with nothing on it changes nothing: adapters leave the base weights as they are. If the base's pictures do
-    not come back, something of an adapter is still in the model, and every later picture has it, too.
+    A detour with nothing on it changes nothing: adapters leave the base weights as they are. Whatever else is different
+    here is different in every other picture, too, be it an adapter that is still in the model or another setting.
     """
     judge_cells(grid, grid.base, verdict, "the pictures that the base model paints without adapters", GENERATE_BY_HAND)
 
