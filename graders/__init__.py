@@ -1,12 +1,24 @@
-"""Automated grading of LoRA fine-tuning exercises for Stable Diffusion."""
+"""Automated grading of a lesson's exercises: first of all of those on LoRA fine-tuning of Stable Diffusion."""
+
+from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graders.lora.api import style_similarity
+if TYPE_CHECKING:
+    from graders.lora.api import style_similarity
 
 __all__ = ["load_ipython_extension", "style_similarity", "unload_ipython_extension"]
+
+
+def __getattr__(name: str) -> Any:
+    """What notebooks of the lesson import, where it is."""
+    if name == "style_similarity":
+        from graders.lora import api
+
+        return api.style_similarity
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(shell: Any) -> None:

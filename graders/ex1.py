@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import Again, Exercise, HandIn
+from graders.harness.hand_in import Again, HandIn
+from graders.harness.lesson import Exercise
 from graders.harness.rubric import CheckFailed, NotReached, Verdict, fail
 from graders.lora import catalog
 from graders.lora.measures.causes import Cause

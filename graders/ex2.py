@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import Again, Exercise, HandIn, NotRead, Texts, Unreadable
+from graders.harness.hand_in import Again, HandIn, NotRead, Unreadable
+from graders.harness.lesson import Exercise, Texts
 from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import catalog
 from graders.lora.measures import lora_gradients, optimizer_step, placement, substance

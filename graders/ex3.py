@@ -11,13 +11,15 @@ from dataclasses import asdict
 import pytest
 
 from graders.harness.data import values
-from graders.harness.lesson import Again, Exercise, HandIn
+from graders.harness.hand_in import Again, HandIn
+from graders.harness.lesson import Exercise
 from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import catalog
 from graders.lora.measures import losses as loss_curves
 from graders.lora.measures import rank_table, starting_noise, training_mistakes
 from graders.lora.measures.adapter_refusals import BaseWeightsError
 from graders.lora.measures.adapters import Adapter
+from graders.lora.measures.handed_in import picture_list, pictures_by_rank
 from graders.lora.measures.layers import Kind
 from graders.lora.measures.repeated_pictures import refuse_repeated
 from graders.lora.measures.review import await_person
@@ -465,13 +467,13 @@ def test_pictures_compared(
     adapter does, and nothing else.
     """
     prompts = hand_in.parameters["PROMPTS"]
-    base = hand_in.picture_list(hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
+    base = picture_list(hand_in, hand_in.evidence.pictures("base_images"), "base_images", len(prompts))
     refuse_repeated(base, "base_images", prompts)
     refuse_empty(base, "base_images")
-    lora = hand_in.pictures_by_rank("lora_images")
+    lora = pictures_by_rank(hand_in, "lora_images")
     for rank, part in verdict.each("rank", ranks):
         with part:
-            generated = hand_in.picture_list(lora.get(rank), f"lora_images[{rank}]", len(prompts))
+            generated = picture_list(hand_in, lora.get(rank), f"lora_images[{rank}]", len(prompts))
             refuse_repeated(generated, f"lora_images[{rank}]", prompts)
             refuse_empty(generated, f"lora_images[{rank}]")
             if rank in adapters and adapters[rank].changes_nothing:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from graders.harness.data.values import shown
-from graders.harness.lesson import Again, Exercise, HandIn
+from graders.harness.hand_in import Again, HandIn
+from graders.harness.lesson import Exercise
 from graders.harness.rubric import NotReached, Verdict, fail
 from graders.lora import compositions
 from graders.lora.measures import combined_weight, strength

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graders.harness import lessons
 from graders.harness.checking import Checked, CheckLimits, run_checks, titles
 from graders.harness.contents import Contents
 from graders.harness.data.claim import claimed
+from graders.harness.data.files import named_by, with_blobs
 from graders.harness.errors import ExplainedError
+from graders.harness.hand_in import HandIn
 from graders.harness.imports import importing
-from graders.harness.lesson import Exercise, HandIn
-from graders.harness.machine import hub
+from graders.harness.lesson import Exercise
 from graders.harness.machine.packages import blame
+from graders.harness.profile import Profile
 from graders.harness.result import Result
 from graders.harness.run import cores, imports, isolations
 from graders.harness.run.beside import modules
@@ -37,11 +39,6 @@ from graders.harness.run.run import Progress, run
 from graders.harness.run.sandbox import Isolation
 from graders.harness.run.unconfined import NoIsolation
 from graders.harness.second_run import Again
-from graders.lesson import EXERCISES, LIBRARIES
-from graders.lora import catalog
-from graders.lora.fixtures import used
-from graders.lora.measures import thresholds
-from graders.lora.profile import PRECISIONS, STANDARD, Profile, beside, precision_of
 
 
 class GradingError(ExplainedError):
@@ -61,7 +58,7 @@ class Setting:
     limits: Limits = field(default_factory=Limits)
     time_limit: float = 1800.0
     grace: float = 60.0
-    profile: Profile = STANDARD
+    profile: Profile = field(default_factory=lambda: lessons.meant().standard)
     checking: CheckLimits = field(default_factory=CheckLimits)
     own_files: tuple[str, ...] = ()
 
@@ -73,7 +70,7 @@ class Setting:
 
 def setting(
     isolation: str,
-    profile: Profile = STANDARD,
+    profile: Profile | None = None,
     check_limit: float | None = None,
     python: Interpreter | None = None,
 ) -> Setting:
@@ -84,8 +81,9 @@ def setting(
     another one than this.
     """
     checking = CheckLimits(check_limit) if check_limit else CheckLimits()
-    likely = (catalog.ROOT,) if profile.model == STANDARD.model else ()
-    kept_in = isolations.isolation(isolation, likely, python)
+    lesson = lessons.meant()
+    profile = profile or lesson.standard
+    kept_in = isolations.isolation(isolation, (lesson.fixtures.root,) if profile.small else (), python)
     if isolation == "none":
         return Setting(kept_in, profile=profile, checking=checking)
     limits = Limits(memory=min(16 << 30, machine_memory() * 3 // 4))
@@ -102,14 +100,7 @@ class Watcher:
 
 def module_of(name: str) -> ModuleType:
     """The grader module of an exercise, for example of "ex3"."""
-    if name not in EXERCISES:
-        raise GradingError(f"There is no exercise {name!r}.", f"Exercises are: {', '.join(EXERCISES)}.")
-    return importlib.import_module(f"graders.{name}")
-
-
-def exercises() -> list[Exercise]:
-    """All exercises of the lesson, in its order."""
-    return [module_of(name).EXERCISE for name in EXERCISES]
+    return lessons.meant().rubric(name)
 
 
 def execute(
@@ -131,22 +122,18 @@ def execute(
     with the set number ``other``, or else with one that the notebook's content picks, so that the same hand-in always meets
     the same one. ``timings`` gets the seconds that each run took. ``beside`` is an archive of the files that stand beside it.
     """
-    exercise: Exercise = module_of(name).EXERCISE
-    if not (catalog.ROOT / "manifest.json").is_file():
-        raise GradingError(
-            f"The fixtures are missing: there is no manifest.json in {catalog.ROOT}.",
-            "Install the package again, or make them with: grade fixtures build",
-        )
+    lesson = lessons.meant()
+    exercise = lesson.exercise(name)
+    lesson.fixtures.ensure_there()
     within = within or Setting()
-    _ensure_fits(exercise, within.profile)
+    _ensure_known(exercise, within.profile)
     own = within.profile.parameters.get(name, {})
     given = {**exercise.parameters, **_own_seed(exercise, contents), **own, **parameters}
     left_out = contents.left_out(name)
     if left_out is not None:
         # What it needs of the other exercises runs with their parameters
-        given = {**{key: value for one in exercises() for key, value in one.parameters.items()}, **given}
-    if (precision := precision_of(given)) not in PRECISIONS:
-        raise GradingError(f"There is no precision {precision!r}.", f"PRECISION is one of {', '.join(PRECISIONS)}.")
+        given = {**{key: value for one in lesson.exercises() for key, value in one.parameters.items()}, **given}
+    lesson.ensure_gradable(within.profile, exercise, given)
     runs = {"run": given}
     if exercise.others and twice:
         if other is None:
@@ -154,8 +141,7 @@ def execute(
         runs["again"] = {**given, **exercise.others[other % len(exercise.others)]}
     # One after the other where they would share a GPU's memory, or where two models of true size may be more than the
     # machine has
-    small = within.profile.model == STANDARD.model
-    workers = cores.at_a_time(len(runs)) if small and _on_cpu(given.get("DEVICE", "cpu")) else 1
+    workers = cores.at_a_time(len(runs)) if within.profile.small and _on_cpu(given.get("DEVICE", "cpu")) else 1
 
     limits = within.limits  # of both runs, if they go on at once
     if limits.memory is not None:
@@ -176,9 +162,9 @@ def execute(
             environment=cores.sharing(workers),
             left_out=left_out or (),
             beside=beside,
-            readable=sorted({hub.with_blobs(path) for path in named_files(list(runs[place].values()))}),
+            readable=sorted({with_blobs(path) for path in named_by(list(runs[place].values()))}),
         )
-        used.note(runs[place], folder / place)
+        lesson.fixtures.note(runs[place], folder / place)
         if timings is not None:
             timings[place] = time.monotonic() - started
         return HandIn(evidence, runs[place], profile=within.profile)
@@ -189,42 +175,23 @@ def execute(
     with ThreadPoolExecutor(workers) as pool:
         first, *again = pool.map(run_one, runs)
     libraries.join()  # such a library cannot be imported in two places at once
-    within.profile.save(folder)
+    lesson.save_profile(within.profile, folder)
     return replace(first, again=again[0] if again else None)
 
 
 def _import_libraries() -> None:
     with contextlib.suppress(Exception), importing():  # what is wrong with one is said where it is needed
-        importlib.import_module(LIBRARIES)
+        lessons.meant().import_libraries()
 
 
-def _ensure_fits(exercise: Exercise, profile: Profile) -> None:
-    """:class:`GradingError` or another :class:`ExplainedError` if an exercise cannot be graded with a profile."""
-    from graders.lora.measures.adapter_files import read_adapter
-    from graders.lora.measures.architecture import empty_unet
-
-    thresholds.load(profile)
-    own = profile.parameters.get(exercise.name, {})
-    if unknown := [name for name in own if name not in (*exercise.parameters, "OUTPUT_DIR", "PRECISION")]:
-        known = ", ".join(exercise.parameters)
+def _ensure_known(exercise: Exercise, profile: Profile) -> None:
+    """:class:`GradingError` if a profile names parameters that an exercise does not have."""
+    known = (*exercise.parameters, "OUTPUT_DIR", *lessons.meant().further_parameters)
+    if unknown := [name for name in profile.parameters.get(exercise.name, {}) if name not in known]:
         raise GradingError(
-            f"{exercise.name} has no parameter {unknown[0]}.", f"Mend it in the profile. There are: {known}."
+            f"{exercise.name} has no parameter {unknown[0]}.",
+            f"Mend it in the profile. There are: {', '.join(exercise.parameters)}.",
         )
-    if "ADAPTERS" in exercise.parameters and "ADAPTERS" not in own and profile.model != STANDARD.model:
-        raise GradingError(
-            f"{exercise.name} composes two adapters, and those that come with it fit its own model only.",
-            "Name two that fit yours in a profile, under [adapters], and give it with --profile.",
-        )
-    for adapter, folder in own.get("ADAPTERS", {}).items():
-        try:
-            loader = read_adapter(Path(folder), empty_unet(Path(profile.model))).loader
-        except ExplainedError as error:  # which would be held against every hand-in
-            raise GradingError(f"The profile's {adapter} adapter: {error.problem}", error.fix) from None
-        if loader != "load_lora_weights":
-            problem = (
-                f"The profile's {adapter} adapter is a file for {loader}; notebooks load it with load_lora_weights."
-            )
-            raise GradingError(problem, "Save it with StableDiffusionPipeline.save_lora_weights.")
 
 
 def _own_seed(exercise: Exercise, contents: Contents) -> dict[str, int]:
@@ -233,15 +200,6 @@ def _own_seed(exercise: Exercise, contents: Contents) -> dict[str, int]:
         return {}
     digest = hashlib.sha256("\0".join(cell.text for cell in contents.cells).encode()).digest()
     return {"SEED": exercise.seeds[digest[0] % len(exercise.seeds)]}
-
-
-def named_files(value: Any) -> Iterator[Path]:
-    """The files and folders that a parameter names."""
-    if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
-        yield Path(value)
-    elif isinstance(value, list | tuple | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from named_files(item)
 
 
 def _on_cpu(device: str) -> bool:
@@ -311,7 +269,7 @@ def grade(
     so that what cannot be graded, or is interrupted, costs nothing. Raises :class:`ClaimedError` if another process grades
     into ``folder`` at the moment.
     """
-    contents = Contents(read_notebook(notebook), exercises())
+    contents = Contents(read_notebook(notebook), lessons.meant().exercises())
     _look(name, contents, within or Setting(), beside)
     twice = not only or bool({*only} & {*titles(module_of(name), "again")})
     with claimed(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
@@ -351,10 +309,11 @@ def rescore(
     stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
     if not stored:
         raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
-    profile = beside(folder)
-    thresholds.load(profile)  # or what was decided with them would be decided no more
+    lesson = lessons.meant()
+    profile = lesson.profile_in(folder)
     for evidence in stored:
-        used.ensure_same(evidence.parameters, evidence.folder)
+        lesson.ensure_gradable(profile, lesson.exercise(name), evidence.parameters)
+        lesson.fixtures.ensure_same(evidence.parameters, evidence.folder)
     first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
     return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, limits)
 

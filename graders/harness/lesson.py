@@ -1,40 +1,42 @@
-"""An exercise, and a hand-in for it: what a grader module has to work with.
+"""A lesson, and its exercises: what a lesson is made of.
 
-Beside :mod:`graders.harness.rubric`, by which checks say what they see, this is all that a lesson may use of the harness.
-Both stand on ``errors``, ``measured`` and ``data``, as everything does.
+With :mod:`graders.harness.hand_in`, what checks look at, and :mod:`graders.harness.rubric`, by which they say what they see,
+this is all that a lesson may use of the harness, and what those stand on: ``errors``, ``finding``, ``measured``, ``profile``
+and ``data``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+import importlib
+import os
+import tomllib
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from graders.harness.data import documents
+from graders.harness.data.fixtures import Fixtures
+from graders.harness.errors import ExplainedError
+from graders.harness.finding import Finding
+from graders.harness.profile import FILE, Profile
 
-from graders.harness.errors import HandInError
-from graders.harness.run.evidence import Evidence, SetAgain
-from graders.harness.run.kernel.watchers import settings_of
-from graders.harness.run.records import Missing, NotRead, Unreadable
-from graders.harness.run.states import (
-    ModuleState,
-    OptimizerState,
-    ParameterState,
-    SeenAdapter,
-    SeenLayer,
-    StepsSeen,
-    TensorFacts,
-)
-from graders.harness.second_run import Again
-from graders.lora.profile import STANDARD, Profile
+if TYPE_CHECKING:
+    from graders.harness.hand_in import Evidence
+    from graders.harness.run.evidence import SetAgain
 
-__all__ = [
-    "Again", "Between", "Evidence", "Exercise", "HandIn", "Missing", "ModuleState", "NotRead", "OptimizerState",
-    "ParameterState", "SeenAdapter", "SeenLayer", "StepsSeen", "TensorFacts", "Texts", "Unreadable", "settings_of",
-]  # fmt: skip
+INTERFACE = 1
+"""The version of what is here: a lesson that was written for another one is refused."""
 
-MAX_ASPECT = 8
-"""No pipeline generates longer pictures, and the CLIP model, which scales the shorter side, would need gigabytes for them."""
+
+class NoExercise(ExplainedError):
+    """An exercise that the lesson does not have."""
+
+
+class ProfileError(ExplainedError):
+    """A profile that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -95,69 +97,183 @@ class Exercise:
 
 
 @dataclass(frozen=True)
-class HandIn:
-    """What a run left behind, the parameters it ran with, and the same of a second run with other parameters.
+class Outline:
+    """What is known of an exercise without its rubric, which takes seconds to import.
 
-    ``profile`` is what it is measured with. Of the parameters that the notebook set again, ``own`` are those for whose own
-    values it is judged; ``lost`` says of each of the others in which place that was.
+    ``rubric`` is the module with its ``EXERCISE`` and its checks. Grading it takes at most so many bytes of memory and of
+    disk, and about so many ``seconds``, with both its runs.
     """
 
-    evidence: Evidence
-    parameters: Mapping[str, Any]
-    again: HandIn | None = None
-    profile: Profile = STANDARD
-    own: Collection[str] = ()
-    lost: Mapping[str, str] = field(default_factory=dict)
+    rubric: str
+    memory: int
+    disk: int
+    seconds: float
 
-    def as_set(self, exercise: Exercise, carrying: bool = True) -> HandIn:
-        """The same, judged for the values that the notebook gave its parameters, as far as it can be, unless not ``carrying``."""
-        again = exercise.set_again(self.evidence)
-        own = {
-            name: _as(self.parameters[name], again[name].value)
-            for name, judged in exercise.carried.items()
-            if carrying and name in again and again[name].value in judged
-        }
-        lost = {name: one.place for name, one in again.items() if name not in own}
-        return replace(self, parameters={**self.parameters, **own}, own=tuple(own), lost=lost)
 
-    def because(self, *parameters: str) -> str:
-        """A sentence on the first of some parameters that is lost; "" if none is."""
-        found = next((name for name in parameters if name in self.lost), None)
-        return (
-            f"`{found}` is set again in {self.lost[found]}, so the value that it was run with is lost." if found else ""
-        )
+@dataclass(frozen=True)
+class Alike:
+    """Hand-ins that are more alike than independent work is: a reason to look, and never a verdict.
+
+    ``whose`` are some of the keys that the hand-ins were given by. ``kind`` names in a few words how they are alike, such as
+    "same adapter"; what is of one kind is listed together. ``what`` says in a sentence what is alike, ``measure`` how much,
+    such as "every number, rank 4 and 16".
+    """
+
+    whose: tuple[Any, ...]
+    kind: str
+    what: str
+    measure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """Everything about a lesson. What is a method here has a default, which a lesson with more to say overrides.
+
+    ``outlines`` are its exercises by name, which is ex1, ex2 and so on, in their order. ``notebooks`` is the folder of the
+    assignments, each named after its exercise; ``solutions`` that of the reference solutions, and ``zoo`` that of the modules
+    with hand-ins whose verdicts are known, where they are on this machine. ``interface`` is the :data:`INTERFACE` that it was
+    written for. ``misconceptions`` maps the slugs that checks name to sentences.
+
+    ``home`` is the folder of its code, a package. ``shared`` are files in it that notebooks may import, and a sandbox shows no
+    others; ``undecisive`` are files and folders in it that no verdict depends on. ``libraries`` is a module that imports what
+    checks need and takes long; ``distributions`` are packages on whose versions a run depends.
+
+    Profiles may set ``further_parameters`` as well as an exercise's own. ``for_instructors`` are the exercises that only a
+    package of the instructors' can decide.
+    """
+
+    name: str
+    version: str
+    title: str
+    home: Path
+    outlines: Mapping[str, Outline]
+    notebooks: Path
+    fixtures: Fixtures
+    misconceptions: Mapping[str, str] = field(default_factory=dict)
+    interface: int = INTERFACE
+    solutions: Path | None = None
+    zoo: Path | None = None
+    libraries: str = ""
+    distributions: tuple[str, ...] = ("numpy",)
+    further_parameters: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    undecisive: tuple[str, ...] = ()
+    for_instructors: tuple[str, ...] = ()
 
     @property
-    def for_practice(self) -> bool:
-        """Whether what decides some checks is on the instructor's machine alone."""
-        return self.profile.for_practice
+    def names(self) -> tuple[str, ...]:
+        """The names of its exercises, in their order."""
+        return tuple(self.outlines)
 
-    def picture_list(self, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
-        """A list of ``count`` pictures, or :class:`HandInError`."""
-        if pictures is None:
-            raise HandInError(f"`{name}` is missing.", "Paint one picture per prompt and keep the list there.")
-        if not isinstance(pictures, list):
-            raise HandInError(f"`{name}` is not a list of pictures.", "Keep the pictures in a list, one per prompt.")
-        if not pictures or (count is not None and len(pictures) != count):
-            raise HandInError(
-                f"`{name}` holds {len(pictures)} pictures for {len(self.parameters['PROMPTS'])} prompts.",
-                "Paint exactly one picture per prompt in PROMPTS, in their order.",
+    def rubric(self, name: str) -> ModuleType:
+        """The module with the checks of an exercise; :class:`NoExercise` if there is none of this name."""
+        if name not in self.outlines:
+            raise NoExercise(f"There is no exercise {name!r}.", f"Exercises are: {', '.join(self.names)}.")
+        return importlib.import_module(self.outlines[name].rubric)
+
+    def exercise(self, name: str) -> Exercise:
+        """An exercise by its name; :class:`NoExercise` if there is none."""
+        exercise: Exercise = self.rubric(name).EXERCISE
+        return exercise
+
+    def exercises(self) -> list[Exercise]:
+        """All exercises, in their order."""
+        return [self.exercise(name) for name in self.names]
+
+    @property
+    def sources(self) -> Iterator[Path]:
+        """Its code that verdicts depend on: all that lies in its ``home`` and is not ``undecisive``."""
+        found = self.home.rglob("*.py")
+        return (path for path in found if not any(path.is_relative_to(self.home / one) for one in self.undecisive))
+
+    def import_libraries(self) -> None:
+        """Import what its checks need, which takes long and is done once."""
+        if self.libraries:
+            importlib.import_module(self.libraries)
+
+    # --- profiles: other models and data -----------------------------------------------------------------------
+
+    @cached_property
+    def standard(self) -> Profile:
+        """What notebooks are graded with if nothing else is asked for."""
+        return Profile()
+
+    def profile_options(self) -> Sequence[Callable[[Any], Any]]:
+        """Options of `grade ex1` beside `--profile`, as decorators; what they are given is handed to :meth:`read_profile`."""
+        return ()
+
+    def read_profile(self, file: Path | None, **options: Any) -> tuple[Profile, str | None]:
+        """The profile in a TOML file, and the Python that it says notebooks run in, if it does.
+
+        It is a table of parameters for each exercise, such as ``[ex1]``, and ``python``. Raises :class:`ProfileError`.
+        """
+        if file is None:
+            return self.standard, None
+        document = read_toml(file)
+        python = document.pop("python", None)
+        if unknown := [name for name in document if name not in self.outlines]:
+            raise ProfileError(
+                f"{file} says {unknown[0]}, which means nothing.", f"It may say python, {', '.join(self.names)}."
             )
-        if any(max(p.shape[:2]) > MAX_ASPECT * min(p.shape[:2]) for p in pictures):
-            raise HandInError(
-                f"`{name}` holds a picture that is more than {MAX_ASPECT} times as long as wide.",
-                "Hand in the pictures as the pipeline paints them.",
-            )
-        return pictures
+        return replace(self.standard, parameters=document), python
 
-    def pictures_by_rank(self, name: str) -> dict[Any, Any]:
-        """A mapping from rank to a list of pictures, or :class:`HandInError`."""
-        pictures = self.evidence.pictures(name)
-        if not isinstance(pictures, dict):
-            raise HandInError(f"`{name}` is not a mapping from rank to pictures.", f"Fill it as `{name}[rank] = ...`.")
-        return pictures
+    def save_profile(self, profile: Profile, folder: Path) -> None:
+        """Write it beside the runs in ``folder``, unless it is the lesson's own."""
+        if profile != self.standard:
+            documents.write(asdict(profile), folder / FILE)
+
+    def profile_in(self, folder: Path) -> Profile:
+        """The profile that the runs in ``folder`` were graded with."""
+        if not os.path.lexists(folder / FILE):
+            return self.standard
+        return documents.read(folder, FILE, type(self.standard).of, "Grade it again: with --profile, as before.")
+
+    def ensure_gradable(self, profile: Profile, exercise: Exercise, parameters: Mapping[str, Any]) -> None:
+        """:class:`ExplainedError` if an exercise cannot be run with these parameters, and judged with this profile."""
+
+    def ensure_decides(self, profile: Profile, exercises: Iterable[str], *, calibrated: bool = False) -> None:
+        """:class:`ExplainedError` if what decides these exercises is not here; ``calibrated`` asks for thresholds, too."""
+
+    # --- a course ----------------------------------------------------------------------------------------------
+
+    def alike(self, exercise: str, runs: Mapping[Any, Evidence], profiles: Mapping[Any, Profile]) -> Iterator[Alike]:
+        """What came out of many students' runs more alike than independent work does; their code is compared anyway."""
+        return iter(())
+
+    def advice(self, run: Mapping[str, Any]) -> Iterator[str]:
+        """Sentences for the student on how a run went, as :class:`graders.harness.result.Result` has it."""
+        return iter(())
+
+    # --- a machine ---------------------------------------------------------------------------------------------
+
+    def before_run(self, exercise: str | None, parameters: Mapping[str, Any], isolation: str) -> Iterator[Finding]:
+        """What can be told at once of a run of an exercise, or of all, with these parameters."""
+        return iter(())
+
+    def extra_memory(self, exercise: str, parameters: Mapping[str, Any]) -> int:
+        """Bytes that a run takes with these parameters beyond its outline's."""
+        return 0
+
+    def examine(self, *, network: bool) -> Iterator[tuple[str, Iterator[Finding]]]:
+        """What `grade doctor` looks at for this lesson: titles, and what is found out when it is asked for."""
+        return iter(())
+
+    # --- the command line --------------------------------------------------------------------------------------
+
+    def commands(self) -> Sequence[Any]:
+        """Commands of its own, of click."""
+        return ()
+
+    def for_students(self) -> Sequence[str]:
+        """The fixtures that notebooks point at, by their paths: what `grade start` copies."""
+        return sorted(path.name for path in self.fixtures.root.iterdir()) if self.fixtures.root.is_dir() else ()
 
 
-def _as(given: Any, value: Any) -> Any:
-    """A value in the place of a given one: a number of the same type."""
-    return type(given)(value) if isinstance(given, int | float) else value
+def read_toml(path: Path) -> dict[str, Any]:
+    """The document in a file of TOML; :class:`ProfileError` if it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}.", "Give the file of a profile.") from None
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise ProfileError(f"{path} is no TOML file: {error}.", "Mend it there; README shows a profile.") from None

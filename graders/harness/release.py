@@ -10,10 +10,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from graders.harness import lessons
 from graders.harness.errors import ExplainedError
 from graders.harness.run.notebook import WRITTEN_ANSWER, has_tag, read
-from graders.lora import catalog
-from graders.lora.catalog import data_folder
 
 _SOLUTION = re.compile(
     r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -55,7 +54,7 @@ def untouched(notebook: NotebookNode, exercise: str) -> bool:
 
 @cache
 def _handed_out(exercise: str) -> frozenset[str]:
-    return _filled_in(read(data_folder("assignments") / f"{exercise}.ipynb"))
+    return _filled_in(read(lessons.meant().notebooks / f"{exercise}.ipynb"))
 
 
 def _filled_in(notebook: NotebookNode) -> frozenset[str]:
@@ -63,23 +62,18 @@ def _filled_in(notebook: NotebookNode) -> frozenset[str]:
     return frozenset(text for cell in cells if (text := " ".join(cell.source.split())))
 
 
-_FOR_STUDENTS = (
-    "tiny-sd", "judge", "configs", "adapters/style", "adapters/subject",
-    "datasets/watercolor/train", "datasets/watercolor/reference",
-)  # fmt: skip
-"""The fixtures that notebooks point at. The others are only for grading."""
-
-
 def start(folder: Path) -> list[tuple[Path, bool]]:
     """Copy the assignments and their fixtures into ``folder``; each notebook, and whether it is new there."""
-    notebooks = []
-    for source in sorted(data_folder("assignments").glob("*.ipynb")):
+    lesson, notebooks = lessons.meant(), []
+    for source in sorted(lesson.notebooks.glob("*.ipynb")):
         target = folder / "assignments" / source.name
         notebooks.append((target, not target.exists()))
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    for name in _FOR_STUDENTS:
-        if not (folder / "fixtures" / name).exists():
-            shutil.copytree(catalog.ROOT / name, folder / "fixtures" / name)
+    for name in lesson.for_students():
+        source, target = lesson.fixtures.root / name, folder / "fixtures" / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
     return notebooks

@@ -47,6 +47,11 @@ def place(name: str) -> Path:
     return (_HELD_BACK_ROOT if is_held_back(name) else ROOT) / name
 
 
+FOR_STUDENTS = (
+    "tiny-sd", "judge", "configs", "adapters/style", "adapters/subject",
+    "datasets/watercolor/train", "datasets/watercolor/reference",
+)  # fmt: skip
+"""The fixtures that notebooks point at. The others are only for grading."""
 TINY_SD = ROOT / "tiny-sd"
 """A small `StableDiffusionPipeline`."""
 CLIP = ROOT / "judge"

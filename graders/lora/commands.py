@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from graders.harness import options as shared
 from graders.lora import options
 
 
@@ -87,7 +88,7 @@ def build(again: tuple[str, ...]) -> None:
 
 
 @fixtures.command()
-@options.profile()
+@shared.profile()
 @options.model()
 def fetch(profile: Path | None, model: str | None) -> None:
     """Download the models and data sets of a profile ahead, from the Hugging Face Hub; what was interrupted goes on."""
@@ -107,8 +108,8 @@ def verify() -> None:
 
 
 @fixtures.command()
-@options.profile()
-@options.device()
+@shared.profile()
+@shared.device()
 def calibrate(profile: Path | None, device: str | None) -> None:
     """Derive the graders' thresholds again from the adapters of known nature.
 

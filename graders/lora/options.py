@@ -12,21 +12,6 @@ if TYPE_CHECKING:
     from graders.lora.profile_file import Named
 
 
-def device() -> Callable[[Any], Any]:
-    """`--device`: where notebooks compute."""
-    return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
-
-
-def profile() -> Callable[[Any], Any]:
-    """`--profile`: with which models and data."""
-    return click.option(
-        "--profile",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="A TOML file with other models and data to grade with.",
-    )
-
-
 def model() -> Callable[[Any], Any]:
     """`--model`: with which base model, and everything else as it is."""
     return click.option("--model", metavar="FOLDER|HUB-ID", help="Another base model, of Stable Diffusion's kind.")

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
-from graders.harness.data import documents
+from graders.harness import profile
 from graders.harness.data.documents import Fields
-from graders.harness.data.saving import save
 from graders.lora import catalog
+from graders.lora.true_size import TRUE_MEMORY, of_true_size
 
 PRECISIONS = ("float32", "float16", "bfloat16")
-FILE = "profile.json"
-"""Beside the runs that were graded with another profile than the fixtures'."""
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, kw_only=True)
+class Profile(profile.Profile):
     """Folders of models and data; ``thresholds`` is the file of what was derived for them, if anything was.
 
     ``held_out`` are pictures of the style that no notebook sees, ``plain`` pictures of the same captions that are not in it.
-    ``parameters`` are those of notebooks that differ from the exercises' own, by exercise.
     """
 
     model: str
@@ -33,7 +27,6 @@ class Profile:
     plain: str | None
     thresholds: str | None
     precision: str = "float32"
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     @property
     def for_practice(self) -> bool:
@@ -46,10 +39,33 @@ class Profile:
         own = "ADAPTERS" in self.parameters.get("ex4", {})
         return not own and (self.model, self.judge) == (STANDARD.model, STANDARD.judge)
 
-    def save(self, folder: Path) -> None:
-        """Write it beside the runs in ``folder``, unless they were graded with the fixtures."""
-        if self != STANDARD:
-            save((json.dumps(asdict(self), indent=1) + "\n").encode(), folder / FILE)
+    @property
+    def small(self) -> bool:
+        """Whether notebooks run with the model of the fixtures."""
+        return self.model == STANDARD.model
+
+    @property
+    def extra_memory(self) -> int:
+        """Bytes that a base model of true size takes in addition."""
+        return TRUE_MEMORY if of_true_size(self.model) else 0
+
+    @property
+    def deciding(self) -> str | None:
+        """The file of thresholds that were derived for it."""
+        return None if self == STANDARD else self.thresholds
+
+    @classmethod
+    def of(cls, fields: Fields) -> Self:
+        """The profile that a document holds."""
+        return cls(
+            model=fields.text("model"),
+            judge=fields.text("judge"),
+            held_out=fields.text("held_out"),
+            plain=None if fields["plain"] is None else fields.text("plain"),
+            thresholds=None if fields["thresholds"] is None else fields.text("thresholds"),
+            precision=fields.text("precision"),
+            parameters=profile.parameters_of(fields),
+        )
 
 
 _MEASURED_ON = "held-out" if catalog.INSTRUCTORS else "practice"
@@ -66,23 +82,3 @@ STANDARD = Profile(
 def precision_of(parameters: Mapping[str, Any]) -> str:
     """The precision that a notebook was asked for, by the parameter that not every notebook has."""
     return parameters.get("PRECISION", STANDARD.precision)
-
-
-def beside(folder: Path) -> Profile:
-    """The profile that the runs in ``folder`` were graded with."""
-    if not os.path.lexists(folder / FILE):
-        return STANDARD
-    return documents.read(folder, FILE, _profile, "Grade it again: with --profile, as before.")
-
-
-def _profile(fields: Fields) -> Profile:
-    parameters = fields.object("parameters")
-    return Profile(
-        fields.text("model"),
-        fields.text("judge"),
-        fields.text("held_out"),
-        None if fields["plain"] is None else fields.text("plain"),
-        None if fields["thresholds"] is None else fields.text("thresholds"),
-        fields.text("precision"),
-        {name: parameters.object(name).all() for name in parameters.all()},
-    )

@@ -6,7 +6,6 @@ It is written in TOML; README shows one in which everything is said. What is lef
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,19 +13,17 @@ from typing import Any
 
 from rich.console import Console
 
-from graders.harness.errors import ExplainedError
-from graders.harness.machine import hub
-from graders.lesson import EXERCISES
+from graders.harness.data import files
+from graders.harness.lesson import ProfileError, read_toml
+from graders.lora import hub
 from graders.lora.profile import PRECISIONS, STANDARD, Profile
 
+EXERCISES = ("ex1", "ex2", "ex3", "ex4")
+"""Tables of parameters."""
 _DATASETS = ("train", "reference", "held-out", "plain")
 _ADAPTERS = ("style", "subject")
 _PATHS = ("MODEL", "IMAGE", "DATASET", "STYLE_REFERENCE", "JUDGE")
 _TEXTS = ("model", "judge", "precision", "thresholds", "python")
-
-
-class ProfileError(ExplainedError):
-    """A profile that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,12 @@ class Named:
         return self.profile()
 
     def profile(self) -> Profile:
-        """All of it in folders of this machine; :class:`graders.harness.machine.hub.NotFetchedError` where there is none."""
+        """All of it in folders of this machine; :class:`graders.lora.hub.NotFetchedError` where there is none."""
         model = str(hub.folder(self.model, hub.PIPELINE)) if self.model else STANDARD.model
         judge = str(hub.folder(self.judge, hub.CLIP)) if self.judge else STANDARD.judge
         sets = {name: str(hub.dataset_folder(dataset)) for name, dataset in self.datasets.items()}
         for name in {"train", "reference"} & sets.keys():
-            if "held-out" in sets and Path(sets["held-out"]).is_relative_to(hub.with_blobs(Path(sets[name]))):
+            if "held-out" in sets and Path(sets["held-out"]).is_relative_to(files.with_blobs(Path(sets[name]))):
                 fix = "Keep it in another folder: notebooks may read all of theirs."
                 raise ProfileError(f"The held-out pictures lie in the folder of the data set {name}.", fix)
         common: dict[str, Any] = {"MODEL": model} if self.model else {}
@@ -87,13 +84,7 @@ class Named:
 
 def read(path: Path) -> Named:
     """A profile from its file, or :class:`ProfileError`."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProfileError(f"{path} cannot be read: {error.strerror}.", "Give the file of a profile.") from None
-    except ValueError as error:  # of TOML, or of UTF-8
-        raise ProfileError(f"{path} is no TOML file: {error}.", "Mend it there; README shows a profile.") from None
-    return _Reader(path).named(document)
+    return _Reader(path).named(read_toml(path))
 
 
 class _Reader:

@@ -17,7 +17,7 @@ from graders import ex1, ex4
 from graders.harness.data.values import Malformed, decode
 from graders.harness.ending import RunError, RunReport
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn, SeenAdapter, SeenLayer
+from graders.harness.hand_in import HandIn, SeenAdapter, SeenLayer
 from graders.harness.result import CheckResult, Outcome
 from graders.harness.rubric import CheckFailed, LeftToPerson, NotReached, Verdict
 from graders.harness.run.evidence import Evidence

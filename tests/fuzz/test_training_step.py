@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graders import ex2
 from graders.harness.data import values
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.run.records import TYPES
 from graders.harness.run.states import ModuleState, OptimizerState, ParameterState
 from graders.lora.measures.training_step import TrainingStep

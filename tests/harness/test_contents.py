@@ -9,16 +9,16 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from graders.harness.contents import Contents
-from graders.harness.grade import grade, module_of
+from graders.harness.grade import grade
 from graders.harness.lesson import Exercise
 from graders.harness.run import notebook as notebooks
 from graders.harness.run import source
 from graders.harness.run.notebook import NotebookError
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 from tests.submissions.course_notebook import course_notebook
 
 CHECKOUT = Path(__file__).parents[2]
-LESSON = [module_of(name).EXERCISE for name in EXERCISES]
+ALL = LESSON.exercises()
 TAG = {"tags": ["parameters"]}
 
 
@@ -47,7 +47,7 @@ def merged() -> NotebookNode:
     return parsed([new_code_cell("\n".join(cell.source for cell in tagged), metadata=TAG), *rest])
 
 
-def runs(notebook: NotebookNode, name: str, exercises: list[Exercise] = LESSON) -> list[int]:
+def runs(notebook: NotebookNode, name: str, exercises: list[Exercise] = ALL) -> list[int]:
     """The numbers of the code cells that run for an exercise."""
     left_out = Contents(notebook, exercises).left_out(name)
     assert left_out is not None
@@ -57,10 +57,10 @@ def runs(notebook: NotebookNode, name: str, exercises: list[Exercise] = LESSON) 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_a_notebook_of_one_exercise_holds_that_one(number: int) -> None:
     """A solution is taken for its own exercise, whole, and for no other."""
-    contents = Contents(solution(number), LESSON)
+    contents = Contents(solution(number), ALL)
     assert contents.held == [f"ex{number}"]
     assert contents.left_out(f"ex{number}") is None
-    for other in EXERCISES:
+    for other in LESSON.names:
         if other == f"ex{number}":
             contents.ensure_meant(other)
         else:
@@ -74,12 +74,12 @@ def test_a_notebook_of_one_exercise_holds_that_one(number: int) -> None:
 def test_an_untouched_assignment_is_no_other_exercise(number: int) -> None:
     """Who has not begun is told so by the checks, and not that it is another exercise."""
     assignment = notebooks.read(CHECKOUT / "assignments" / f"ex{number}.ipynb")
-    Contents(assignment, LESSON).ensure_meant(f"ex{number}")
+    Contents(assignment, ALL).ensure_meant(f"ex{number}")
 
 
 def test_each_exercise_runs_alone() -> None:
     """Of a notebook with all exercises each runs its own cells, none after them, and no training of another one."""
-    assert Contents(together(), LESSON).held == list(EXERCISES)
+    assert Contents(together(), ALL).held == list(LESSON.names)
     assert runs(together(), "ex1") == [*range(1, 8)]
     assert runs(together(), "ex2") == [*range(8, 15)]
     assert {*range(16, 23)} <= {*runs(together(), "ex3")} <= {1, 8, *range(16, 23)}
@@ -171,19 +171,19 @@ def test_names_that_a_later_exercise_uses_again() -> None:
 def test_the_parameters_of_the_exercise_are_injected() -> None:
     """They come after the cell with that exercise's own, and cells keep their numbers."""
     notebook = together()
-    left_out = Contents(notebook, LESSON).left_out("ex2") or ()
+    left_out = Contents(notebook, ALL).left_out("ex2") or ()
     injected = notebooks.inject(notebooks.without(notebook, left_out), {"RANK": 8})
     at = next(at for at, cell in enumerate(injected.cells) if notebooks.has_tag(cell, "injected-parameters"))
     assert "TIMESTEP = 500" in injected.cells[at - 1].source
     assert len(injected.cells) == len(notebook.cells) + 1
 
 
-@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("name", LESSON.names)
 def test_all_that_runs_for_an_exercise_has_its_parameters(name: str) -> None:
     """Cells of other exercises that one needs have the values that it was given, too, wherever they stand."""
     notebook = notebooks.parse(notebooks.json.dumps(course_notebook()).encode())
-    given = {key: f"{key} of the graders" for exercise in LESSON for key in exercise.parameters}
-    left_out = Contents(notebook, LESSON).left_out(name) or ()
+    given = {key: f"{key} of the graders" for exercise in ALL for key in exercise.parameters}
+    left_out = Contents(notebook, ALL).left_out(name) or ()
     namespace: dict[str, object] = {}
     others = 0
     for cell in notebooks.inject(notebooks.without(notebook, left_out), given).cells:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from graders.harness.data import fixtures
 from graders.harness.grade import GradingError, rescore
 from graders.harness.result import load
 from graders.harness.zoo import Keeper
 from graders.harness.zoo import load as load_pen
+from graders.lesson import LESSON
 from graders.lora import catalog
-from graders.lora.fixtures import used
 from tests.command import grade
 
 CHECKOUT = Path(__file__).parents[2]
@@ -65,20 +66,20 @@ def test_a_failure_to_grade_costs_nothing(stored: Path, tmp_path: Path) -> None:
 def test_other_fixtures(stored: Path, tmp_path: Path) -> None:
     """A run that was given other fixtures than there are now is not judged with these, and its result stays."""
     graded = shutil.copytree(stored, tmp_path / "graded")
-    record, before = graded / "again" / used.FILE, (graded / "result.json").read_bytes()
+    record, before = graded / "again" / fixtures.USED, (graded / "result.json").read_bytes()
     given = json.loads(record.read_text())
     assert list(given) == [next(iter(given))]  # exercise 1 is given a configuration, and nothing else
     record.write_text(json.dumps(dict.fromkeys(given, "of another version")))
-    with pytest.raises(used.OtherFixtures, match=f"run with another {next(iter(given))}"):
+    with pytest.raises(fixtures.OtherFixtures, match=f"run with another {next(iter(given))}"):
         rescore("ex1", graded)
     assert (graded / "result.json").read_bytes() == before
 
 
 def test_runs_of_before_fixtures_were_recorded(tmp_path: Path) -> None:
     """Of runs without a record those are refused that composed the style adapter of then, and no others."""
-    used.ensure_same({"MODEL": str(catalog.TINY_SD), "SEED": 3}, tmp_path)
-    with pytest.raises(used.OtherFixtures, match="another adapters/style"):
-        used.ensure_same({"ADAPTERS": {"style": str(catalog.adapter("style"))}}, tmp_path)
+    LESSON.fixtures.ensure_same({"MODEL": str(catalog.TINY_SD), "SEED": 3}, tmp_path)
+    with pytest.raises(fixtures.OtherFixtures, match="another adapters/style"):
+        LESSON.fixtures.ensure_same({"ADAPTERS": {"style": str(catalog.adapter("style"))}}, tmp_path)
 
 
 def test_nothing_to_rescore(tmp_path: Path) -> None:

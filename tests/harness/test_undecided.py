@@ -14,10 +14,10 @@ import pytest
 
 from graders.harness.checking import CheckLimits, run_checks, titles
 from graders.harness.grade import module_of
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.result import CheckResult, Outcome
 from graders.harness.run.evidence import Evidence
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 from tests.command import grade
 from tests.harness.report.records import save_run
 
@@ -52,7 +52,7 @@ class Sabotage:
 def hand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HandIn]:
     """A run of each exercise that left nothing."""
     found = {}
-    for name in EXERCISES:
+    for name in LESSON.names:
         parameters = {**module_of(name).EXERCISE.parameters, "DEVICE": "cpu"}
         folder = save_run(tmp_path_factory.mktemp(name), parameters) / "run"
         report = {"ended": "completed", "cell": None, "error": None, "seconds": 1, "peak_memory_bytes": 1}
@@ -68,7 +68,7 @@ def checked(name: str, hand_in: HandIn, sabotage: Sabotage, only: Collection[str
 
 
 @pytest.mark.parametrize("how", ["raises", "hangs", "wants all memory"])
-@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("name", LESSON.names)
 def test_a_check_that_breaks(name: str, how: str, hand_ins: dict[str, HandIn]) -> None:
     """The points of a check that breaks, and of those that need it, are neither given nor lost; no other is touched."""
     whole = checked(name, hand_ins[name], Sabotage())

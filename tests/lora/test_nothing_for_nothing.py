@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from graders.harness import grade
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.live.snapshot import Wanted, take
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.kernel import adapters, watchers

@@ -10,11 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from graders.harness import grade as grading
 from graders.harness.errors import ExplainedError
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
+from graders.harness.lesson import ProfileError
 from graders.harness.result import Outcome, load
+from graders.lesson import LESSON
 from graders.lora import catalog, profile_file
 from graders.lora.measures import thresholds
-from graders.lora.profile import STANDARD, beside
+from graders.lora.profile import STANDARD
 
 SOLUTIONS = Path("reference_solutions").absolute()
 ADAPTERS = {name: str(catalog.adapter(name)) for name in ("style", "subject")}
@@ -96,7 +98,7 @@ def test_adapters_that_notebooks_would_load_as_nothing(tmp_path, renamed, said):
     save_file({renamed(key): tensor for key, tensor in own.items()}, tmp_path / "own" / "a.safetensors")
     (path := tmp_path / "profile.toml").write_text(COMPOSED.replace(ADAPTERS["style"], "own"))
     within = grading.Setting(profile=profile_file.read(path).profile())
-    with pytest.raises(grading.GradingError, match="The profile's style adapter") as refused:
+    with pytest.raises(ProfileError, match="The profile's style adapter") as refused:
         grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", within=within)
     assert said in refused.value.problem
 
@@ -166,7 +168,7 @@ def test_no_thresholds(tmp_path):
         [blends] = [check for check in scored.checks if check.id == "blends"]
         assert "levels of 255" in blends.found
         assert thresholds.UNKNOWN in blends.found
-    assert replace(beside(tmp_path / "graded"), parameters={}) == replace(within.profile, parameters={})
+    assert replace(LESSON.profile_in(tmp_path / "graded"), parameters={}) == replace(within.profile, parameters={})
     (tmp_path / "mine.json").write_text(json.dumps({"thresholds": {"picture": {"value": 3.0}}}))
     path.write_text('thresholds = "mine.json"\n' + text)
     within = grading.Setting(profile=profile_file.read(path).profile())

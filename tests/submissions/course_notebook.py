@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 from graders.lora import catalog
 
 PREDICT = "**Predict before you run.** Write down what you expect, then compare."
@@ -211,7 +211,7 @@ for name, weight in {"style": 0.7, "subject": 0.4}.items():
 def course_notebook() -> NotebookNode:
     """The four exercises one after the other, each with the parameters of its assignment."""
     cells = []
-    for exercise in EXERCISES:
+    for exercise in LESSON.names:
         heading, *others = CELLS[exercise]
         assignment = nbformat.read(catalog.data_folder("assignments") / f"{exercise}.ipynb", as_version=4)
         parameters = next(cell for cell in assignment.cells if "parameters" in cell.metadata.get("tags", ()))

@@ -13,12 +13,12 @@ import pytest
 from graders.harness.report import exhibits
 from graders.harness.report.html import student_page
 from graders.harness.zoo import Graded, Keeper, Submission, load
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 from graders.lora.misconceptions import MISCONCEPTIONS
 from tests.harness.report.records import TITLES, Page, grade, record
 
 CHECKOUT = Path(__file__).parents[2]
-PENS = {name: load(name, CHECKOUT) for name in EXERCISES}
+PENS = {name: load(name, CHECKOUT) for name in LESSON.names}
 PENS["ex3"] = replace(PENS["ex3"], parameters={**PENS["ex3"].parameters, "STEPS": 100})
 """With as few steps as the style is learned in."""
 HAND_INS = [
@@ -82,7 +82,7 @@ def test_figures(zoo: dict[tuple[str, str], Future[Graded]], exercise: str, subm
         assert said in page
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("exercise", LESSON.names)
 def test_titles_are_unique(exercise: str) -> None:
     """No hand-in hides behind another one's name."""
     titles = [submission.title for submission in PENS[exercise].submissions]

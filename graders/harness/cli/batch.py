@@ -13,13 +13,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from graders.harness.cli import exits, options
+from graders.harness import lessons, options
+from graders.harness.cli import exits
+from graders.harness.cli.exercises import ExerciseName
 from graders.harness.cli.exits import CourseCommand
 from graders.harness.data.times import in_zone
 from graders.harness.data.values import one_line
 from graders.harness.imports import importing
-from graders.lesson import EXERCISES, LIBRARIES
-from graders.lora import options as lesson_options
 
 if TYPE_CHECKING:
     from graders.harness.course.anonymity import Key
@@ -32,8 +32,9 @@ def _exports(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[tuple[str, Path], ...]:
     """EXERCISE=FILE or FILE."""
-    named = (text.partition("=") if text.partition("=")[0] in EXERCISES else ("", "", text) for text in given)
-    return tuple((exercise, Path(path)) for exercise, _, path in named)
+    parts = (text.partition("=") for text in given)
+    known = (part if part[0] in lessons.meant().names else ("", "", "".join(part)) for part in parts)
+    return tuple((exercise, Path(path)) for exercise, _, path in known)
 
 
 def _titles(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -41,9 +42,10 @@ def _titles(context: click.Context, parameter: click.Parameter, given: tuple[str
     if wrong := [
         text
         for text, (name, _, title) in zip(given, parts, strict=True)
-        if name not in (*EXERCISES, "total") or not title
+        if name not in (*lessons.meant().names, "total") or not title
     ]:
-        raise click.BadParameter(f"{wrong[0]!r} is not EXERCISE=TITLE; exercises are {', '.join(EXERCISES)} and total")
+        names = ", ".join(lessons.meant().names)
+        raise click.BadParameter(f"{wrong[0]!r} is not EXERCISE=TITLE; exercises are {names} and total")
     return {name: title for name, _, title in parts}
 
 
@@ -71,8 +73,12 @@ _column = click.option(
 _scale = click.option("--scale", is_flag=True, help="Convert points where a column of it is worth others.")
 _isolation = options.isolation("bubblewrap", "none only on a machine that may be lost.")
 _jobs = click.option("--jobs", type=click.IntRange(1), help="Hand-ins that are graded at a time.")
-_GRADERS = [LIBRARIES, *(f"graders.{name}" for name in EXERCISES)]
-"""The grader modules, which import whatever checks need."""
+
+
+def _graders() -> list[str]:
+    """What checks need, to be imported before workers are forked."""
+    lesson = lessons.meant()
+    return [name for name in (lesson.libraries, *(one.rubric for one in lesson.outlines.values())) if name]
 
 
 def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
@@ -88,7 +94,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @click.command(cls=CourseCommand)
 @click.argument("hand_ins", metavar="HAND-INS", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="RESULTS", type=_folder, help="Where everything is kept.")
-@click.option("--exercise", type=click.Choice(EXERCISES), help="All hand-ins are for this one.")
+@click.option("--exercise", type=ExerciseName(), help="All hand-ins are for this one.")
 @click.option(
     "--layout",
     metavar="NAME",
@@ -106,7 +112,7 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 )
 @_jobs
 @options.check_limit()
-@lesson_options.profile()
+@options.profile()
 @click.option(
     "--time-limit", type=click.IntRange(10), default=900, show_default=True, help="Seconds that a notebook may run."
 )
@@ -162,7 +168,7 @@ def batch(
     from graders.harness.course import forkserver
 
     if not check:
-        forkserver.prepare(_GRADERS)
+        forkserver.prepare(_graders())
     with importing():
         from graders.harness import grade as grading
         from graders.harness.cli import batch_progress
@@ -176,12 +182,9 @@ def batch(
         from graders.harness.course.store import Store
         from graders.harness.course.workers import crew
         from graders.harness.run.interpreter import interpreter
-        from graders.lora.measures import thresholds
-        from graders.lora.profile import STANDARD
 
     console = Console(file=sys.stdout)
-    named = lesson_options.named(profile) if profile else None
-    asked = named.profile() if named else STANDARD
+    asked, its_python = lessons.meant().read_profile(profile)
     before = settings.read(output)
     given = settings.Settings(
         attempts=attempts,
@@ -190,7 +193,7 @@ def batch(
         own_files=tuple(dict.fromkeys((*before.own_files, *own_files))),
     )
     decided = before.with_(given)
-    place = decided.python or (named.python if named else None)
+    place = decided.python or its_python
     other = interpreter(Path(place)) if place else None
     store = Store(output)
     asked_layout = layouts.named(layout) if layout else None
@@ -200,7 +203,7 @@ def batch(
     def look() -> tuple[HandIns, lists.Roster]:
         known = lists.read(roster) if roster else lists.Roster() if key else store.roster
         found = discover(hand_ins, exercise, asked_layout, known)
-        found.keep(before.exercises or EXERCISES)
+        found.keep(before.exercises or lessons.meant().names)
         batch_progress.recognised(found, reconcile(found, known), console)
         return found, known
 
@@ -214,8 +217,8 @@ def batch(
             if key:
                 found, known = anonymity.hide(found, known, anonymity.Key(key, output))
             meant = {attempt.exercise for attempt in found.attempts} | ({exercise} if exercise else set())
-            exercises = tuple(name for name in EXERCISES if name in meant)
-            thresholds.ensure(asked, exercises)
+            exercises = tuple(name for name in lessons.meant().names if name in meant)
+            lessons.meant().ensure_decides(asked, exercises, calibrated=True)
             given = replace(given, due=dict.fromkeys(exercises, in_zone(due, before.zone)) if due else {})
             if not change:
                 _agreed(output, before, given)
@@ -244,22 +247,21 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
     """
     from graders.harness.course import forkserver
 
-    forkserver.prepare(_GRADERS)
+    forkserver.prepare(_graders())
     with importing():
         from graders.harness.cli import batch_progress
         from graders.harness.course.store import Store
         from graders.harness.course.workers import crew
         from graders.harness.data.documents import DamagedError
         from graders.harness.grade import setting
-        from graders.lora.measures import thresholds
-        from graders.lora.profile import beside
 
     console = Console(file=sys.stdout)
     store = Store(results)
     store.order()
     for stored in store.attempts():
         with suppress(DamagedError):  # which is said of that hand-in, and keeps nobody else from being graded
-            thresholds.ensure_decides(beside(stored.graded), (stored.exercise,))
+            profile = lessons.meant().profile_in(stored.graded)
+            lessons.meant().ensure_decides(profile, (stored.exercise,))
     with _at_work(store, console):
         batch_progress.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
         ended = _publish(store, references, console)
@@ -338,7 +340,7 @@ def forget(results: Path, person: str) -> None:
 
 
 @click.command()
-@click.argument("exercise", type=click.Choice(EXERCISES))
+@click.argument("exercise", type=ExerciseName())
 @click.argument("archive", type=_file)
 @click.option(
     "--wheel",

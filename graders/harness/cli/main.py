@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from graders.harness.cli import options, own
+from graders.harness import DISTRIBUTION, lessons, options
+from graders.harness.cli import own
 from graders.harness.cli.batch import autograder, batch, forget, report, rescore
+from graders.harness.cli.exercises import ExerciseName, named
 from graders.harness.cli.mark import mark
 from graders.harness.cli.own_notebook import EXIT_UNGRADABLE
 from graders.harness.cli.progress import progress
@@ -25,14 +27,31 @@ from graders.harness.errors import ExplainedError, TroubleError
 from graders.harness.machine.packages import explained
 from graders.harness.report import terminal, wording
 from graders.harness.run import MARK
-from graders.lesson import EXERCISES
-from graders.lora.commands import COMMANDS
 
 EXIT_FAULT = 3
 
 
 class _Commands(click.Group):
-    """Exercises are commands of their own: `grade ex3`."""
+    """Exercises are commands of their own: `grade ex3`; others are the lesson's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        try:
+            lesson = lessons.meant()
+        except lessons.LessonError:  # several are installed, and none is said
+            of_lessons = [f"{name}/{one}" for name in lessons.installed() for one in lessons.load(name).names]
+            return sorted([*of_lessons, *self.commands])
+        return sorted([*lesson.names, "all", *(command.name for command in lesson.commands()), *self.commands])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        name = named(cmd_name)
+        lesson = lessons.meant()
+        if name in lesson.names:
+            return own.exercise(name)
+        if name == "all":
+            return own.every()
+        return next((command for command in lesson.commands() if command.name == name), None)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -54,9 +73,17 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lora-graders")
+@click.version_option(package_name=DISTRIBUTION)
+@click.option(
+    "--lesson",
+    metavar="NAME|PATH",
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, parameter, given: given and lessons.mean(given),
+    help="The lesson that is meant, if several are installed, or the folder or file of one that is not.",
+)
 def main() -> None:
-    """Grade the exercises of a lesson on LoRA fine-tuning of Stable Diffusion."""
+    """Grade the exercises of a lesson."""
     if os.environ.get(MARK):  # a notebook with `!grade` in it would grade itself without end
         click.echo("This notebook is being graded.")
         sys.exit(0)
@@ -68,11 +95,6 @@ def _quiet() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-
-
-for _name in EXERCISES:
-    main.add_command(own.exercise(_name))
-main.add_command(own.every)
 
 
 @main.command()
@@ -90,7 +112,7 @@ def reference(folder: Path, device: str | None, isolation: str) -> None:
     console = Console(file=sys.stdout)
     failed = False
     times: list[tuple[float, str]] = []
-    for name in EXERCISES:
+    for name in lessons.meant().names:
         notebook = folder / "reference_solutions" / f"{name}.ipynb"
         exercise = grading.module_of(name).EXERCISE
         for other in range(max(1, len(exercise.others))):
@@ -169,9 +191,23 @@ def start(folder: Path) -> None:
     click.echo(f"Go on with: cd {folder}, open assignments in Jupyter, and run grade ex1 whenever you want to know.")
 
 
+@main.command("lessons")
+def list_lessons() -> None:
+    """List the lessons that are installed here."""
+    table = Table("lesson", "version", "title", "exercises", "place", box=None)
+    for name, point in lessons.installed().items():
+        try:
+            found = lessons.load(name)
+        except lessons.LessonError as error:
+            table.add_row(name, "", escape(error.problem), "", escape(point.value))
+        else:
+            table.add_row(name, found.version, found.title, ", ".join(found.names), escape(str(found.home)))
+    Console().print(table, soft_wrap=True)
+
+
 @main.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option("--exercise", "exercises", multiple=True, type=click.Choice(EXERCISES), help="Only this one (repeat).")
+@click.option("--exercise", "exercises", multiple=True, type=ExerciseName(), help="Only this one (repeat).")
 @click.option(
     "-o",
     "--output",
@@ -189,7 +225,7 @@ def zoo(folder: Path, exercises: tuple[str, ...], output: Path | None) -> None:
         try:
             futures = [
                 future
-                for name in exercises or EXERCISES
+                for name in exercises or lessons.meant().names
                 for pen in [keeping.load(name, folder)]
                 for future in keeper.grade(pen, pen.submissions).values()
             ]
@@ -247,5 +283,5 @@ def release(folder: Path) -> None:
         click.echo(assignment)
 
 
-for _command in (batch, rescore, report, mark, forget, autograder, *COMMANDS):
+for _command in (batch, rescore, report, mark, forget, autograder):
     main.add_command(_command)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from graders.lesson import EXERCISES
+from graders.harness.cli.exercises import ExerciseName
 
 _REPORT = "`grade report {}` brings it into gradebooks, feedback and the report."
 
@@ -15,7 +15,7 @@ _REPORT = "`grade report {}` brings it into gradebooks, feedback and the report.
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("person")
-@click.argument("exercise", type=click.Choice(EXERCISES))
+@click.argument("exercise", type=ExerciseName())
 @click.option("--check", nargs=2, metavar="CHECK POINTS", help="Points for a check, in place of the grader's.")
 @click.option("--answer", nargs=2, metavar="QUESTION POINTS", help="Points for a written answer, by its number.")
 @click.option("--attempt", type=click.IntRange(1), help="The attempt that counts, by its number.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,15 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from graders.harness.cli import options
+from graders.harness import lessons, options
 from graders.harness.cli.own_notebook import EXIT_UNGRADABLE, OwnNotebook, find_notebook, open_page, watched
 from graders.harness.errors import ExplainedError
 from graders.harness.imports import importing
 from graders.harness.report import terminal, wording
-from graders.lesson import EXERCISES
-from graders.lora import options as lesson_options
 
 if TYPE_CHECKING:
+    from graders.harness.profile import Profile
     from graders.harness.run.interpreter import Interpreter
-    from graders.lora.profile import Profile
 
 
 def _before_run(
@@ -36,13 +35,14 @@ def _before_run(
 
     Meanwhile what will run the notebook, ``runs`` times at once, imports torch, too.
     """
+    from graders.harness.data import files
     from graders.harness.machine.examination import before_run
     from graders.harness.report.doctor import show
     from graders.harness.run import cores, isolations
-    from graders.lora import catalog
 
-    if parameters.get("MODEL") in (None, str(catalog.TINY_SD)):
-        isolations.isolation(isolation, [catalog.ROOT], python).warm_up(cores.sharing(cores.at_a_time(runs)))
+    root = lessons.meant().fixtures.root
+    if all(path.is_relative_to(root) for path in files.named_by([*parameters.values()])):
+        isolations.isolation(isolation, [root], python).warm_up(cores.sharing(cores.at_a_time(runs)))
     for finding in before_run(exercise, parameters, isolation, Path.cwd()):
         show(finding, console)
 
@@ -61,20 +61,27 @@ def given(parameters: tuple[str, ...], device: str | None) -> dict[str, Any]:
     return parsed | ({"DEVICE": device} if device else {})
 
 
-def _asked(profile: Path | None, model: str | None, python: Path | None) -> tuple[Profile, Interpreter | None]:
+def _asked(profile: Path | None, python: Path | None, **options: Any) -> tuple[Profile, Interpreter | None]:
     """What to grade with, and the Python that notebooks run in; all of it is on this machine."""
     from graders.harness.run.interpreter import interpreter
-    from graders.lora.profile import STANDARD
 
-    named = lesson_options.named(profile, model) if profile or model else None
-    place = python or (named.python if named else None)
-    return named.profile() if named else STANDARD, interpreter(Path(place)) if place else None
+    asked, its_python = lessons.meant().read_profile(profile, **options)
+    place = python or its_python
+    return asked, interpreter(Path(place)) if place else None
 
 
 _verbose = click.option("--verbose", is_flag=True, help="Also say what passing checks saw.")
-device = lesson_options.device()
-profile = lesson_options.profile()
-model = lesson_options.model()
+device = options.device()
+profile = options.profile()
+
+
+def _of_lesson(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that the lesson adds."""
+    for option in reversed(lessons.meant().profile_options()):
+        command = option(command)
+    return command
+
+
 isolation = options.isolation("none", "bubblewrap is a sandbox, for notebooks that are not your own.")
 
 
@@ -99,7 +106,7 @@ def exercise(name: str) -> click.Command:
     )
     @device
     @profile
-    @model
+    @_of_lesson
     @isolation
     @options.python()
     @options.check_limit()
@@ -114,10 +121,10 @@ def exercise(name: str) -> click.Command:
         parameters: tuple[str, ...],
         device: str | None,
         profile: Path | None,
-        model: str | None,
         isolation: str,
         python: Path | None,
         check_limit: float | None,
+        **of_lesson: Any,
     ) -> None:
         if notebook:  # what is no notebook is refused before seconds are spent on importing torch
             from graders.harness.run.notebook import read
@@ -126,7 +133,7 @@ def exercise(name: str) -> click.Command:
         # Taken now: while checks run, their own output is caught.
         console = Console(file=sys.stdout)
         parsed = given(parameters, device)
-        asked, other = _asked(profile, model, python)
+        asked, other = _asked(profile, python, **of_lesson)
         with importing():
             everything = {**asked.parameters.get(name, {}), **parsed}
             _before_run(name, everything, isolation, console, other, runs=1 if only else 2)
@@ -161,46 +168,56 @@ def exercise(name: str) -> click.Command:
     return command
 
 
-@click.command("all")
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@_verbose
-@device
-@profile
-@model
-@isolation
-@options.python()
-def every(
-    folder: Path,
-    verbose: bool,
-    device: str | None,
-    profile: Path | None,
-    model: str | None,
-    isolation: str,
-    python: Path | None,
-) -> None:
-    """Grade the notebooks of all exercises in FOLDER, one after the other."""
-    console = Console(file=sys.stdout)
-    parsed = given((), device)
-    asked, other = _asked(profile, model, python)
-    with importing():
-        _before_run(None, {"MODEL": asked.model, **parsed}, isolation, console, other)
-        from graders.harness import grade as grading
+def every() -> click.Command:
+    """The command that grades the notebooks of all exercises."""
 
-    within = grading.setting(isolation, asked, python=other)
+    @click.command("all")
+    @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
+    @_verbose
+    @device
+    @profile
+    @isolation
+    @options.python()
+    @_of_lesson
+    def command(
+        folder: Path,
+        verbose: bool,
+        device: str | None,
+        profile: Path | None,
+        isolation: str,
+        python: Path | None,
+        **of_lesson: Any,
+    ) -> None:
+        """Grade the notebooks of all exercises in FOLDER, one after the other."""
+        console = Console(file=sys.stdout)
+        parsed = given((), device)
+        asked, other = _asked(profile, python, **of_lesson)
+        with importing():
+            _before_run(None, {**_changes(asked), **parsed}, isolation, console, other)
+            from graders.harness import grade as grading
 
-    table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
-    statuses = []
-    for name in EXERCISES:
-        try:
-            notebook = find_notebook(name, folder)
-            result = OwnNotebook(name, notebook, parsed, within, console, verbose).grade()
-        except ExplainedError as error:  # one missing notebook must not keep the others from being graded
-            terminal.complain(error)
-            table.add_row(name, "", "not graded")
-            statuses.append(EXIT_UNGRADABLE)
-        else:
-            table.add_row(name, terminal.line(notebook.name), wording.score(result))
-            statuses.append(result.exit_status)
-    console.print()
-    console.print(table)
-    sys.exit(max(statuses))
+        within = grading.setting(isolation, asked, python=other)
+
+        table = Table("exercise", "notebook", Column("points", justify="right"), box=None)
+        statuses = []
+        for name in lessons.meant().names:
+            try:
+                notebook = find_notebook(name, folder)
+                result = OwnNotebook(name, notebook, parsed, within, console, verbose).grade()
+            except ExplainedError as error:  # one missing notebook must not keep the others from being graded
+                terminal.complain(error)
+                table.add_row(name, "", "not graded")
+                statuses.append(EXIT_UNGRADABLE)
+            else:
+                table.add_row(name, terminal.line(notebook.name), wording.score(result))
+                statuses.append(result.exit_status)
+        console.print()
+        console.print(table)
+        sys.exit(max(statuses))
+
+    return command
+
+
+def _changes(profile: Profile) -> dict[str, Any]:
+    """All parameters that it changes, of whichever exercise."""
+    return {name: value for own in profile.parameters.values() for name, value in own.items()}

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from graders.harness import lessons
 from graders.harness.cli.progress import progress
 from graders.harness.errors import ExplainedError, TroubleError
 from graders.harness.report import terminal, timings
@@ -74,7 +75,6 @@ class OwnNotebook:
         """Run and check it, and print the feedback."""
         files = self._look()
         from graders.harness import grade as grading
-        from graders.lora.profile import STANDARD
 
         before = time.time() - psutil.Process().create_time()
         with progress(self.console, self.name) as watcher:
@@ -99,7 +99,7 @@ class OwnNotebook:
                 result = grading.rescore(self.name, self.folder, watcher, self.only, self.within.checking)
         checked, title = time.monotonic(), grading.module_of(self.name).EXERCISE.title
         terminal.render(result, self.console, title=title, verbose=self.verbose)
-        if not self.parameters and self.within.profile == STANDARD:
+        if not self.parameters and self.within.profile == lessons.meant().standard:
             practised = any(check.practised for check in result.checks)
             also = " It decides those that have no points here." if practised else ""
             same = f"Your instructor's run makes the same checks, in a sandbox without network.{also}"

@@ -12,6 +12,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
+from graders.harness import lessons
 from graders.harness.contents import Contents
 from graders.harness.course.layouts import Layout, Piece
 from graders.harness.course.newest import in_order
@@ -24,12 +25,10 @@ from graders.harness.data.file_kinds import file_kind
 from graders.harness.data.names import exercises_named
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
-from graders.harness.grade import exercises
 from graders.harness.marks import Student
 from graders.harness.run import beside
 from graders.harness.run.notebook import MAX_BYTES, parse
 from graders.harness.run.source import code
-from graders.lesson import EXERCISES
 
 MAX_PACKED = 200_000_000
 """Bytes of an archive that a student handed in; it is held in memory."""
@@ -288,18 +287,18 @@ def exercises_of(name: str, content: bytes = b"") -> list[tuple[str | None, bool
     """
     said = None
     for part in reversed(PurePosixPath(name).parts):
-        named = set(exercises_named(part)) & set(EXERCISES)
+        named = set(exercises_named(part)) & set(lessons.meant().names)
         if len(named) == 1:
             said = named.pop()
             break
     words, variables = _words()
     there = {word.decode() for word in words.findall(content)}
-    shares = {name: len(there & variables[name]) / len(variables[name]) for name in EXERCISES}
+    shares = {name: len(there & variables[name]) / len(variables[name]) for name in lessons.meant().names}
     best = max(shares.values())
     found = [name for name, share in shares.items() if share == best] if best > 0.5 else []
     if sum(share > 0.5 for share in shares.values()) > 1:  # many words are used by several: what is assigned tells more
         with suppress(ExplainedError):
-            found = Contents(parse(content), exercises()).held or found
+            found = Contents(parse(content), lessons.meant().exercises()).held or found
     return (
         [(said, True), *((name, False) for name in found if name != said)] if said else [(name, True) for name in found]
     )
@@ -308,6 +307,6 @@ def exercises_of(name: str, content: bytes = b"") -> list[tuple[str | None, bool
 @cache
 def _words() -> tuple[re.Pattern[bytes], dict[str, set[str]]]:
     """The hand-in variables of every exercise, and what finds any of them."""
-    variables = {one.name: {*one.hand_in} for one in exercises()}
+    variables = {one.name: {*one.hand_in} for one in lessons.meant().exercises()}
     anything = "|".join(sorted({*chain(*variables.values())}))
     return re.compile(rf"\b(?:{anything})\b".encode()), variables

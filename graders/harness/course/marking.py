@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from nbformat import NotebookNode
 
+from graders.harness import lessons
 from graders.harness.checking import max_score
 from graders.harness.course import settings
 from graders.harness.course.answers import Answer, answers_in, read_points, with_points
@@ -26,7 +27,6 @@ from graders.harness.data.values import one_line
 from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
 from graders.harness.run.notebook import read as read_notebook
-from graders.lora.catalog import data_folder
 
 ANSWERS = "written-answers.csv"
 """The file in a folder of results in which a person enters points for written answers."""
@@ -58,7 +58,7 @@ def course(store: Store, references: Path | None = None) -> Course:
     points = store.root / ANSWERS
     marker = _Marker(
         rules,
-        {name: read_notebook((references or data_folder("assignments")) / f"{name}.ipynb") for name in rules.exercises},
+        {name: read_notebook((references or lessons.meant().notebooks) / f"{name}.ipynb") for name in rules.exercises},
         read_points(points) if points.is_file() else {},
         Journal(store.root),
     )

@@ -14,26 +14,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from graders.harness import PACKAGE
+from graders.harness import PACKAGE, lessons
 from graders.harness.checking import CheckLimits
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
 from graders.harness.grade import Setting, grade, module_of, rescore
+from graders.harness.profile import Profile
 from graders.harness.result import load
 from graders.harness.run.beside import FILE
 from graders.harness.run.interpreter import Interpreter
-from graders.lora import catalog
-from graders.lora.profile import STANDARD, Profile, beside
 
 KNOWN = "known.json"
-_LIBRARIES = ("torch", "diffusers", "peft", "transformers", "datasets", "numpy")
 _NO_VERDICT = (
-    "__main__.py", "harness/cli", "harness/course", "harness/data/saving.py", "harness/gradebooks", "harness/live",
-    "harness/machine", "harness/release.py", "harness/report", "harness/zoo.py", "lora/figures",
-    "lora/options.py",
+    "harness/cli", "harness/course", "harness/data/saving.py", "harness/gradebooks", "harness/live",
+    "harness/machine", "harness/release.py", "harness/report", "harness/zoo.py",
 )  # fmt: skip
-"""What of the package no verdict depends on."""
+"""What of the harness no verdict depends on."""
 
 
 class Done(StrEnum):
@@ -83,7 +80,7 @@ def check_again(exercise: str, folder: Path, limits: CheckLimits | None = None) 
     """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
     rescore(exercise, folder, limits=limits)
     if before := _known(folder):
-        checked = _checks_key(beside(folder))
+        checked = _checks_key(lessons.meant().profile_in(folder))
         save(json.dumps(before | {"checked": checked}).encode(), folder / KNOWN)
 
 
@@ -113,7 +110,7 @@ def _key(
     exercise: str, handed_in: bytes, parameters: Mapping[str, Any], profile: Profile, python: Interpreter | None
 ) -> str:
     """What a run depends on."""
-    own = "" if profile == STANDARD else f"{profile}"
+    own = "" if profile == lessons.meant().standard else f"{profile}"
     own += f"{python}" if python else ""
     asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)} {own}"
     return hashlib.sha256(asked.encode() + handed_in).hexdigest()
@@ -121,7 +118,7 @@ def _key(
 
 def _checks_key(profile: Profile) -> str:
     """What a verdict depends on besides the run."""
-    own = None if profile == STANDARD else profile.thresholds
+    own = profile.deciding
     return graders_key() + (hashlib.sha256(Path(own).read_bytes()).hexdigest() if own else "")
 
 
@@ -129,15 +126,16 @@ def _checks_key(profile: Profile) -> str:
 def graders_key() -> str:
     """Changes with whatever a verdict depends on."""
     skipped = [PACKAGE / name for name in _NO_VERDICT]
-    return _fingerprint(path for path in PACKAGE.rglob("*.py") if not any(path.is_relative_to(s) for s in skipped))
+    ours = (path for path in (PACKAGE / "harness").rglob("*.py") if not any(path.is_relative_to(s) for s in skipped))
+    return _fingerprint(ours) + _fingerprint(lessons.meant().sources)
 
 
 @cache
 def _environment() -> str:
     """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
-    libraries = {name: version(name) for name in _LIBRARIES}
-    fixtures = hashlib.sha256((catalog.ROOT / "manifest.json").read_bytes()).hexdigest()
-    return f"{_fingerprint((PACKAGE / 'harness' / 'run').rglob('*.py'))} {fixtures} {libraries}"
+    lesson = lessons.meant()
+    libraries = {name: version(name) for name in lesson.distributions}
+    return f"{_fingerprint((PACKAGE / 'harness' / 'run').rglob('*.py'))} {lesson.fixtures.digest} {libraries}"
 
 
 def _fingerprint(files: Iterable[Path]) -> str:

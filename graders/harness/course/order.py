@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from graders.harness import lessons
 from graders.harness.course.roster import Entry, Roster
 from graders.harness.course.rules import Rules
 from graders.harness.course.stored import student_of
 from graders.harness.data import documents
 from graders.harness.data.documents import Fields
 from graders.harness.data.values import Malformed
-from graders.lesson import EXERCISES
 
 SCHEMA_VERSION = 2
 """Of ``batch.json``; since 2 the rules in ``course.toml`` come first."""
@@ -40,7 +40,7 @@ class Order:
         """What a document holds; :class:`Malformed` if it holds none."""
         rules = fields.object("rules")
         exercises, attempts = rules.texts("exercises"), rules.text("attempts")
-        if not set(exercises) <= set(EXERCISES) or attempts not in ("last", "best"):
+        if not set(exercises) <= set(lessons.meant().names) or attempts not in ("last", "best"):
             raise Malformed("its rules are for other exercises or attempts")
         due = {name: documents.moment(when, "due") for name, when in rules.object("due").all().items()}
         entries = [_entry(Fields(entry, "an entry of the roster")) for entry in fields.items("roster")]

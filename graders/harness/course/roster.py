@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from graders.harness import lessons
 from graders.harness.data.spreadsheets import Row, TableError, rows
 from graders.harness.data.times import in_zone
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.marks import Student, letters
-from graders.lesson import EXERCISES
 
 
 class RosterError(ExplainedError):
@@ -169,12 +169,12 @@ def _groups(text: str) -> tuple[str, ...]:
 
 def _exempt(text: str, file: str, line: int) -> frozenset[str]:
     if text.lower() in ("all", "yes", "true"):
-        return frozenset(EXERCISES)
+        return frozenset(lessons.meant().names)
     names = frozenset(re.findall(r"\w+", text.lower()))
-    if names - set(EXERCISES):
+    if names - set(lessons.meant().names):
         raise RosterError(
             f"{file}, row {line}: {one_line(text, 60)!r} names no exercises.",
-            f"Write some of {', '.join(EXERCISES)} into the column, or all.",
+            f"Write some of {', '.join(lessons.meant().names)} into the column, or all.",
         )
     return names
 

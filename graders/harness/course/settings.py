@@ -33,12 +33,12 @@ from zoneinfo import ZoneInfo
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from graders.harness import lessons
 from graders.harness.course.rules import Extension, Rules
 from graders.harness.data import files
 from graders.harness.data.saving import put
 from graders.harness.data.times import in_zone
 from graders.harness.errors import ExplainedError
-from graders.lesson import EXERCISES
 
 FILE = "course.toml"
 MAX_BYTES = 1_000_000
@@ -74,7 +74,7 @@ class Settings:
         """The rules of the course: those ``before``, but for what is decided here."""
         return replace(
             before,
-            exercises=tuple(name for name in before.exercises if name in (self.exercises or EXERCISES)),
+            exercises=tuple(name for name in before.exercises if name in (self.exercises or lessons.meant().names)),
             attempts=self.attempts or before.attempts,
             late_penalty=before.late_penalty if self.late_penalty is None else self.late_penalty,
             grace=before.grace if self.grace_minutes is None else timedelta(minutes=self.grace_minutes),
@@ -116,7 +116,7 @@ def read(results: Path) -> Settings:
         reader.number("grace_minutes", 100_000),
         reader.text("python"),
         reader.texts("own_files"),
-        {name: reader.time(f"{name}", when, zone) for name, when in reader.table("due", EXERCISES).items()},
+        {name: reader.time(f"{name}", when, zone) for name, when in reader.table("due", lessons.meant().names).items()},
         tuple(reader.extensions(zone)),
     )
 
@@ -194,8 +194,8 @@ class _Reader:
 
     def exercises(self) -> tuple[str, ...]:
         names = self.texts("exercises")
-        if not {*names} <= {*EXERCISES}:
-            raise self.wrong("exercises", f"names one that there is not; there are {', '.join(EXERCISES)}")
+        if not {*names} <= {*lessons.meant().names}:
+            raise self.wrong("exercises", f"names one that there is not; there are {', '.join(lessons.meant().names)}")
         return names
 
     def one_of(self, key: str, choices: Sequence[str]) -> str | None:
@@ -239,8 +239,8 @@ class _Reader:
         for entry in self.document.get("extensions", []):
             if not isinstance(entry, dict) or not isinstance(entry.get("person"), str):
                 raise self.wrong("extensions", "need a person, an exercise and a due time each")
-            if entry.get("exercise") not in EXERCISES:
-                raise self.wrong("extensions", f"need an exercise, one of {', '.join(EXERCISES)}")
+            if entry.get("exercise") not in lessons.meant().names:
+                raise self.wrong("extensions", f"need an exercise, one of {', '.join(lessons.meant().names)}")
             yield Extension(entry["person"], entry["exercise"], self.time("extensions", entry.get("due"), zone))
 
 

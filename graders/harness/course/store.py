@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from graders.harness import lessons
 from graders.harness.course.discovery import Attempt
 from graders.harness.course.order import Order
 from graders.harness.course.roster import Roster
@@ -36,7 +37,6 @@ from graders.harness.data.documents import DamagedError
 from graders.harness.data.saving import keep_aside, make_folder, put, room, set_aside
 from graders.harness.errors import ExplainedError
 from graders.harness.marks import Student, folder_name
-from graders.lesson import EXERCISES
 
 _TOLD = ("student", "submitted", "late", "group", "others", "told_by")
 """What is taken over from an attempt, whenever it comes."""
@@ -190,7 +190,7 @@ class Store:
             before = None
             set_aside(self.root / "batch.json")
             there = {stored.exercise for stored in self.attempts()}
-            names = tuple(name for name in EXERCISES if name in {*order.rules.exercises, *there})
+            names = tuple(name for name in lessons.meant().names if name in {*order.rules.exercises, *there})
             order = replace(order, rules=replace(order.rules, exercises=names))
         if before:
             if before.anonymous != order.anonymous:
@@ -201,7 +201,9 @@ class Store:
                     if before.anonymous
                     else "Grade without --anonymous, or into another folder.",
                 )
-            names = tuple(name for name in EXERCISES if name in (*before.rules.exercises, *order.rules.exercises))
+            names = tuple(
+                name for name in lessons.meant().names if name in (*before.rules.exercises, *order.rules.exercises)
+            )
             rules = replace(order.rules, exercises=names, due={**before.rules.due, **order.rules.due})
             order = replace(order, rules=rules, roster=order.roster if order.roster.entries else before.roster)
         self.write_order(order)
@@ -248,8 +250,10 @@ def _attempts(hand_ins: Path) -> Iterator[Path]:
     for student in _entries(hand_ins):
         if not re.fullmatch("(.+-)?[0-9a-f]{8}", student.name):
             continue
-        for exercise in _entries(student) if _is_folder(student) else [student / name for name in EXERCISES]:
-            if exercise.name not in EXERCISES:
+        for exercise in (
+            _entries(student) if _is_folder(student) else [student / name for name in lessons.meant().names]
+        ):
+            if exercise.name not in lessons.meant().names:
                 continue
             for attempt in _entries(exercise) if _is_folder(exercise) else [exercise / "1"]:
                 # A folder counts when it has its hand-in.json, unless that was lost and something else is left of it

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from graders.harness import lessons
 from graders.harness.data import documents, files
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import put, set_aside
@@ -16,7 +17,6 @@ from graders.harness.marks import Status, Student, folder_name
 from graders.harness.result import Result, of_document
 from graders.harness.run.beside import FILE
 from graders.harness.run.notebook import MAX_BYTES
-from graders.lora.profile import beside
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Stored:
                 raise DamagedError(f"{self.folder} cannot be used: {error}.", self.mend) from None
             if hashlib.sha256(content).hexdigest() != self.digest:
                 raise DamagedError(f"{self.folder / name} is not the notebook that was handed in.", self.mend)
-        beside(self.graded)  # the profile that it was graded with
+        lessons.meant().profile_in(self.graded)  # the profile that it was graded with
         result = documents.read(self.folder, "graded/result.json", of_document, self.mend)
         if result.exercise != self.exercise:
             raise DamagedError(f"{self.graded / 'result.json'} is the result of another exercise.", self.mend)

@@ -26,7 +26,6 @@ from graders.harness.data.scratch import Scratch
 from graders.harness.errors import ExplainedError
 from graders.harness.grade import Setting
 from graders.harness.machine.promises import insist
-from graders.harness.machine.room import TRUE_NEED, of_true_size
 from graders.harness.marks import Status
 from graders.harness.result import Result, load
 from graders.harness.run.beside import needed
@@ -91,8 +90,8 @@ def crew(within: Setting, jobs: int | None = None) -> Crew:
 
 def _needs(within: Setting) -> tuple[int, int, int]:
     """Bytes for checking, how many runs of a notebook there are at a time, and the bytes more that each needs."""
-    if of_true_size(within.profile.model):  # which is run once, and then again
-        return _CHECKS_MEMORY + TRUE_NEED.memory, 1, TRUE_NEED.memory
+    if more := within.profile.extra_memory:  # the notebook is run once, and then again
+        return _CHECKS_MEMORY + more, 1, more
     return _CHECKS_MEMORY, 2, 0
 
 

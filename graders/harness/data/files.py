@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from graders.harness.data import values
 
@@ -64,3 +66,20 @@ def _open(folder: Path, relative: str) -> int:
         os.close(descriptor)
         raise Refused(f"{values.shown(relative)} is not a regular file with a single name")
     return descriptor
+
+
+def with_blobs(path: Path) -> Path:
+    """What has to be readable for ``path`` to be: of a snapshot its whole repository, to whose blobs its files are links."""
+    for snapshots in path.parents:
+        if snapshots.name == "snapshots" and (snapshots.parent / "blobs").is_dir():
+            return snapshots.parent
+    return path
+
+
+def named_by(value: Any) -> Iterator[Path]:
+    """The files and folders whose absolute paths stand in a value, in whichever lists and mappings."""
+    if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
+        yield Path(value)
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from named_by(item)

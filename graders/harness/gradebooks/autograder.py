@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
+from graders.harness import lessons
 from graders.harness.data.names import exercises_named
 from graders.harness.data.saving import save
 from graders.harness.data.scratch import Scratch
@@ -23,7 +24,6 @@ from graders.harness.errors import ExplainedError
 from graders.harness.gradebooks.gradescope import refused, results, to_json, trouble
 from graders.harness.result import load
 from graders.harness.run.notebook import read as read_notebook
-from graders.lesson import EXERCISES
 
 ROOT = "AUTOGRADER_ROOT"
 """The environment variable that names another folder than ``/autograder``."""
@@ -81,12 +81,14 @@ def pack(
 
     Raises :class:`AutograderError`.
     """
-    if exercise not in EXERCISES:
-        raise AutograderError(f"There is no exercise {exercise!r}.", f"Exercises are: {', '.join(EXERCISES)}.")
+    if exercise not in lessons.meant().names:
+        raise AutograderError(
+            f"There is no exercise {exercise!r}.", f"Exercises are: {', '.join(lessons.meant().names)}."
+        )
     if not (wheel.match("lora_graders-*.whl") and is_zipfile(wheel)):
         raise AutograderError(f"{wheel} is no wheel of the graders.", "Make one in a checkout: make wheel")
     instructors = wheel.with_name(wheel.name.replace("lora_graders-", "lora_graders_instructors-", 1))
-    if exercise == "ex3" and not is_zipfile(instructors):
+    if exercise in lessons.meant().for_instructors and not is_zipfile(instructors):
         raise AutograderError(
             f"The instructors' package {instructors.name} is not beside the graders.", "Make both: make wheel"
         )
@@ -143,7 +145,7 @@ def _notebook(exercise: str, submission: Path) -> Path:
 def main() -> None:
     """Grade the submission that Gradescope put there, and leave its results; run by ``run_autograder``."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("exercise", choices=EXERCISES)
+    parser.add_argument("exercise", choices=lessons.meant().names)
     parser.add_argument("--isolation", default="bubblewrap")
     given = parser.parse_args()
     root = Path(os.environ.get(ROOT, "/autograder")).absolute()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import signal
@@ -21,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graders.harness import lessons
+from graders.harness.data.files import named_by
 from graders.harness.errors import ExplainedError
 from graders.harness.imports import importing
 from graders.harness.live.snapshot import Wanted
 from graders.harness.result import Result, load
-from graders.lesson import EXERCISES, LIBRARIES
 
 
 class CheckerError(ExplainedError):
@@ -136,7 +136,7 @@ def main() -> None:
 def _import() -> None:
     """Import all that checks need; no child goes through all of that again."""
     with importing():
-        importlib.import_module(LIBRARIES)
+        lessons.meant().import_libraries()
         import diffusers
         import transformers
 
@@ -144,7 +144,7 @@ def _import() -> None:
 
         for library in (diffusers, transformers):
             library.logging.set_verbosity_error()
-        for name in EXERCISES:
+        for name in lessons.meant().names:
             grading.module_of(name)
         gc.collect()
 
@@ -153,13 +153,13 @@ def _serve(line: str, say: Callable[..., None]) -> None:
     """Check once."""
     from graders.harness import grade as grading
     from graders.harness.checking import titles
-    from graders.harness.lesson import HandIn
+    from graders.harness.hand_in import HandIn
     from graders.harness.run.evidence import Evidence
 
     name = json.loads(line)["exercise"]
     module = grading.module_of(name)
     parameters = module.EXERCISE.parameters
-    paths = [parameter for parameter, value in parameters.items() if list(grading.named_files(value))]
+    paths = [parameter for parameter, value in parameters.items() if list(named_by(value))]
     say(hand_in=dict(module.EXERCISE.hand_in), parameters=list(parameters), paths=paths)
     if not (line := sys.stdin.readline()):
         return

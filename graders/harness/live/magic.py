@@ -12,19 +12,19 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.display import DisplayHandle
 
+from graders.harness import lessons
 from graders.harness.data.scratch import Scratch
 from graders.harness.errors import ExplainedError
 from graders.harness.live import feedback
 from graders.harness.live.checker import Checker
 from graders.harness.live.snapshot import take
 from graders.harness.run.kernel.watchers import watch
-from graders.lesson import EXERCISES
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Say it in the notebook, where argparse would end the kernel."""
-        raise UsageError(f"%grade: {message}. Write for example: %grade {EXERCISES[0]}")
+        raise UsageError(f"%grade: {message}. Write for example: %grade {lessons.meant().names[0]}")
 
 
 @magics_class
@@ -42,7 +42,7 @@ class LiveGrading(Magics):
     def grade(self, line: str) -> None:
         """Grade this kernel as it stands: `%grade ex2`, or `%grade ex2 --only loss` for some of the checks."""
         parser = _Parser(prog="%grade", add_help=False)
-        parser.add_argument("exercise", choices=EXERCISES)
+        parser.add_argument("exercise", choices=lessons.meant().names)
         parser.add_argument("--only", action="append", default=[], metavar="CHECK")
         try:
             given = parser.parse_args(shlex.split(line))

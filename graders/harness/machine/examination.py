@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graders.harness import lessons
 from graders.harness.errors import ExplainedError
+from graders.harness.finding import Finding, insist
 from graders.harness.machine import packages
-from graders.harness.machine.finding import Finding, insist
 from graders.harness.run.interpreter import Interpreter
-from graders.lora import catalog
-from graders.lora.fixtures import digests
-
-_PAINTING = ("ex3", "ex4")
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,10 @@ def examine(folder: Path, *, network: bool = False, python: Interpreter | None =
     """
     yield Part("Packages", _packages())
     yield Part("What notebooks find to import", _for_notebooks(python))
-    yield Part("Models and data of the exercises", _fixtures())
     yield Part("Device", _device())
     yield Part("Room", _room(folder))
-    yield Part("Other models, from the Hugging Face Hub", _models(network))
+    for title, findings in lessons.meant().examine(network=network):
+        yield Part(title, findings)
     yield Part("The sandbox, for other people's notebooks (bubblewrap)", sandbox(), sandbox=True)
 
 
@@ -54,14 +52,11 @@ def before_run(exercise: str | None, parameters: Mapping[str, Any], isolation: s
 def _before(exercise: str | None, parameters: Mapping[str, Any], isolation: str, folder: Path) -> Iterator[Finding]:
     yield packages.python()
     yield from packages.versions()
-    from graders.harness.machine import gpu, models, room  # which need some of the packages
+    from graders.harness.machine import gpu, room  # which need some of the packages
 
-    if exercise and "MODEL" in parameters:
-        yield models.asked(parameters["MODEL"], exercise, isolation)
-    yield from room.examine(folder, exercise, parameters.get("MODEL"))
+    yield from lessons.meant().before_run(exercise, parameters, isolation)
+    yield from room.examine(folder, lessons.meant(), exercise, parameters)
     yield from gpu.asked(parameters.get("DEVICE"))
-    if exercise in _PAINTING and room.of_true_size(parameters.get("MODEL")):
-        yield gpu.worth_it(parameters.get("DEVICE"), exercise)
     yield from packages.conflicts()
     yield from packages.torch()
 
@@ -104,33 +99,15 @@ def _for_notebooks(python: Interpreter | None) -> Iterator[Finding]:
         yield from packages.imports(python)
 
 
-def _fixtures() -> Iterator[Finding]:
-    which = "all files" if catalog.INSTRUCTORS else "all files that students install"
-    words = f"{which} are as they were made ({catalog.ROOT})"
-    fix = "Install the package again; in a checkout: git checkout fixtures"
-    try:
-        damaged = digests.changed_files(catalog.ROOT, additional=False)
-    except ExplainedError as error:
-        yield Finding("fixtures", words, error.problem.rstrip("."), fix)
-        return
-    more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-    broken = f"{damaged[0]}{more} {'are' if more else 'is'} missing or damaged" if damaged else None
-    yield Finding("fixtures", words, broken, fix)
-
-
 def _device() -> Iterator[Finding]:
     from graders.harness.machine import gpu
 
-    yield from gpu.examine()
+    outlines = lessons.meant().outlines
+    slowest = max(outlines, key=lambda name: outlines[name].seconds)
+    yield from gpu.examine(f"exercise {slowest[2:]}", math.ceil(2 * outlines[slowest].seconds / 60))
 
 
 def _room(folder: Path) -> Iterator[Finding]:
     from graders.harness.machine import room
 
-    yield from room.examine(folder)
-
-
-def _models(network: bool) -> Iterator[Finding]:
-    from graders.harness.machine import models
-
-    yield from models.cache(network)
+    yield from room.examine(folder, lessons.meant())

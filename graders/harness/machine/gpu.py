@@ -16,8 +16,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from graders.harness.machine.finding import Finding
-from graders.harness.machine.room import gib
+from graders.harness.data.sizes import gib
+from graders.harness.finding import Finding
 
 _DEVICE = "/dev/nvidiactl"
 """What the driver shows on Linux, also in a container without nvidia-smi."""
@@ -37,8 +37,6 @@ with warnings.catch_warnings(record=True) as said:
         broken = next((str(w.message) for w in said if "CUDA" in str(w.message)), f"{error}")
 print(json.dumps(broken))
 """
-MINUTES = 5
-"""What the README says of `make demo`, which sets everything up and then grades exercise 3 on the CPU."""
 PATIENCE = 120.0
 """Seconds that torch may take to answer. Three were seen."""
 
@@ -67,8 +65,10 @@ def cards() -> tuple[Card, ...]:
     )
 
 
-def examine() -> Iterator[Finding]:
-    """What is to be said of the GPU, or of its absence; nothing of it keeps anyone from grading on the CPU."""
+def examine(slowest: str, minutes: int) -> Iterator[Finding]:
+    """What is to be said of the GPU, or of its absence; nothing of it keeps anyone from grading on the CPU,
+    where the ``slowest`` exercise takes so many ``minutes``.
+    """
     found = cards()
     for card in found:
         yield Finding("gpu", f"{card.name}: {gib(card.free)} free of {gib(card.total)}")
@@ -78,7 +78,7 @@ def examine() -> Iterator[Finding]:
         if broken is None:
             return
     why = "no NVIDIA driver answers" if not found else "until then"
-    words = f"{why}: notebooks run on the CPU, exercise 3 in less than {MINUTES} minutes on two cores"
+    words = f"{why}: notebooks run on the CPU, {slowest} in less than {minutes} minutes on two cores"
     yield Finding("cpu", words if not _build("cuda") or found else f"{words}; if there is a GPU, install its driver")
 
 
@@ -131,10 +131,3 @@ def _build(what: str) -> str | None:
         return None
     match = re.search(rf"^{what}\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
     return match[1] if match else None
-
-
-def worth_it(device: str | None, exercise: str) -> Finding:
-    """Whether a model of true size generates and is trained in minutes: on the CPU each prediction takes seconds."""
-    broken = "on the CPU that takes hours" if device == "cpu" or not cards() else None
-    fix = "Use a machine with a GPU, or the model that comes with the exercises, which needs none."
-    return Finding("time", f"{exercise} with a model of true size", broken, fix, essential=False)

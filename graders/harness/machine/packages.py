@@ -19,15 +19,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graders.harness import DISTRIBUTION
 from graders.harness.errors import MachineError
-from graders.harness.machine.finding import Finding
+from graders.harness.finding import Finding
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from graders.harness.run.interpreter import Interpreter
 
-OURS = "lora-graders"
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
 """Distributions whose module has another name."""
 COMPANIONS = ("torchvision", "torchaudio", "accelerate", "xformers", "torchao", "bitsandbytes", "triton")
@@ -69,7 +69,7 @@ def python() -> Finding:
     """The version of Python."""
     from packaging.specifiers import SpecifierSet
 
-    have, found = platform.python_version(), _distribution(OURS)
+    have, found = platform.python_version(), _distribution(DISTRIBUTION)
     wanted = str(found.metadata.json.get("requires_python", "")) if found else ""
     holds = SpecifierSet(wanted).contains(have, prereleases=True)
     words = f"Python {have} in {sys.prefix}"
@@ -78,13 +78,16 @@ def python() -> Finding:
 
 def versions() -> Iterator[Finding]:
     """Is every distribution that the graders need there, in a version that they work with? The good ones in one finding."""
-    if _distribution(OURS) is None:
+    if _distribution(DISTRIBUTION) is None:
         yield Finding(
-            OURS, OURS, f"not installed in {sys.prefix}", f"In their folder: {sys.executable} -m pip install ."
+            DISTRIBUTION,
+            DISTRIBUTION,
+            f"not installed in {sys.prefix}",
+            f"In their folder: {sys.executable} -m pip install .",
         )
         return
     good = []
-    for requirement in _requirements(OURS):
+    for requirement in _requirements(DISTRIBUTION):
         name = _normal(requirement.name)
         found = _distribution(name)
         if found is None:
@@ -103,7 +106,7 @@ def versions() -> Iterator[Finding]:
 
 def conflicts() -> Iterator[Finding]:
     """What the installed distributions need of each other and do not have: it may work, and often does not."""
-    seen, todo = {OURS}, [_normal(r.name) for r in _requirements(OURS)]
+    seen, todo = {DISTRIBUTION}, [_normal(r.name) for r in _requirements(DISTRIBUTION)]
     todo += [name for name in COMPANIONS if _distribution(name) is not None]
     while todo:
         name = todo.pop()
@@ -123,7 +126,7 @@ def conflicts() -> Iterator[Finding]:
 
 def for_notebooks(python: Interpreter | None = None) -> Iterator[Finding]:
     """What course notebooks find to import beside what the exercises need, in the Python that they run in."""
-    wanted = [_normal(requirement.name) for requirement in _requirements(OURS, "notebooks")]
+    wanted = [_normal(requirement.name) for requirement in _requirements(DISTRIBUTION, "notebooks")]
     there = {_normal(name): version for name, version in python.packages} if python else {}
     if python is None:
         there = {name: found.version for name in wanted if (found := _distribution(name)) is not None}
@@ -199,7 +202,7 @@ def explained(error: ImportError) -> MachineError | None:
 
 def install(name: str, again: bool = False) -> str:
     """The command that installs a distribution in the version that the graders need."""
-    found = _distribution(OURS)
+    found = _distribution(DISTRIBUTION)
     needed = [text.partition(";")[0].strip() for text in (found.requires if found else None) or ()]
     wanted = next((text for text in needed if _normal(re.split(r"[^\w.-]", text)[0]) == name), name)
     return f"{sys.executable} -m pip install {'--force-reinstall' if again else '--upgrade'} '{wanted}'"

@@ -23,7 +23,7 @@ from graders.harness import PACKAGE
 from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
 from graders.harness.errors import MachineError
-from graders.harness.machine.finding import Finding
+from graders.harness.finding import Finding
 from graders.harness.run.limits import Limits
 from graders.harness.run.sandbox import WRITABLE, Isolation, Program, output_of
 

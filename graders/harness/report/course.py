@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from graders.harness import lessons
 from graders.harness.course.answers import Answer
 from graders.harness.course.likeness import Likeness
 from graders.harness.course.provenance import Untrained
 from graders.harness.marks import Grade, Gradebook, Status, Student
 from graders.harness.report import charts, pages, wording
 from graders.harness.result import Outcome
-from graders.lora.misconceptions import MISCONCEPTIONS
 
 LONG_ANSWER = 3000
 """Characters of an answer that are shown; two pages of print."""
@@ -313,7 +313,9 @@ class _Course:
                     where[check.misconception][grade.exercise] = None
         count = max(1, len(self._names))
         return tuple(
-            Belief(slug, MISCONCEPTIONS.get(slug, ""), tuple(names), tuple(where[slug]), len(names) / count)
+            Belief(
+                slug, lessons.meant().misconceptions.get(slug, ""), tuple(names), tuple(where[slug]), len(names) / count
+            )
             for slug, names in sorted(who.items(), key=lambda item: (-len(item[1]), item[0]))
         )
 

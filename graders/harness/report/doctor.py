@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from graders.harness.finding import Finding
 from graders.harness.machine.examination import Part
-from graders.harness.machine.finding import Finding
 from graders.harness.report.terminal import plain
 
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graders.harness.machine.room import TRUE_UNET
+from graders.harness import lessons
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
 from graders.harness.report.causes import advice_for
 from graders.harness.result import CheckResult, Outcome, Result
-from graders.lora.misconceptions import MISCONCEPTIONS
 
 MARKS = {
     Outcome.PASSED: ("✓", "passed"),
@@ -155,7 +154,7 @@ def _open(points: float) -> str:
 def facts(check: CheckResult) -> Iterator[tuple[str, str]]:
     """What there is to say about a check, each with its label, in the order in which it is read."""
     known = check.misconception or ""
-    if meaning := MISCONCEPTIONS.get(known):
+    if meaning := lessons.meant().misconceptions.get(known):
         known = f"{known}: {meaning}"
     texts = (check.found, check.expected, known, check.why, check.hint)
     return (pair for pair in zip(_LABELS, texts, strict=True) if pair[1])
@@ -194,16 +193,10 @@ def ending(run: Mapping[str, Any]) -> Ending:
 
 
 def _memory(run: Mapping[str, Any]) -> str:
-    unets, peak = run.get("unets_at_once", 0), run.get("peak_gpu_memory_bytes", 0)
-    said = []
+    peak, said = run.get("peak_gpu_memory_bytes", 0), []
     if peak > SMALL_GPU:
         said.append(f"It took {peak / 1e9:.1f} GB of GPU memory; of a free GPU's 16 GB about 15 can be had.")
-    if unets > 1:
-        said.append(
-            f"{unets} U-Nets were in memory at once. With Stable Diffusion 1.5 each takes {TRUE_UNET / 1e9:.1f} GB before "
-            "anything is computed: delete one before you load the next, or keep one and put the adapters on and off."
-        )
-    return " ".join(said)
+    return " ".join([*said, *lessons.meant().advice(run)])
 
 
 def parts(grade: Grade) -> Iterator[tuple[str, str]]:

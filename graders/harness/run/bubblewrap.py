@@ -45,10 +45,9 @@ _SETTINGS = (
 _ABOUT = {"USER": "student", "TMPDIR": "/tmp", "HF_HUB_OFFLINE": "1"}
 _NEEDED = (
     *("__init__.py", "harness/__init__.py", "harness/errors.py", "harness/ending.py", "harness/data", "harness/run"),
-    *("harness/machine/__init__.py", "harness/machine/probe.py", "lora/__init__.py", "lora/api.py"),
-    *(f"lora/measures/{name}.py" for name in ("__init__", "clip", "pictures", "statistics", "style")),
+    *("harness/machine/__init__.py", "harness/machine/probe.py"),
 )
-"""What runs a notebook, and what :mod:`graders.lora.api` offers it: no rubric and no threshold."""
+"""What runs a notebook."""
 _MASKED = (
     "acpi", "buddyinfo", "diskstats", "interrupts", "kallsyms", "kcore", "key-users", "keys", "kpagecgroup", "kpagecount",
     "kpageflags", "latency_stats", "modules", "pagetypeinfo", "sched_debug", "scsi", "slabinfo", "softirqs", "timer_list",

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from graders.harness import DISTRIBUTION
 from graders.harness.data.values import one_line
 from graders.harness.errors import MachineError
 
@@ -28,10 +29,10 @@ print(json.dumps({
     "prefixes": [sys.prefix, sys.base_prefix],
     "path": sys.path,
     "kernel": find_spec("ipykernel") is not None,
-    "graders": bool(getattr(find_spec("graders"), "origin", None) or find_spec("lora_graders_instructors")),
+    "graders": bool(getattr(find_spec("graders"), "origin", None) or find_spec("INSTRUCTORS")),
     "packages": sorted({(str(d.metadata["Name"]).lower(), d.version) for d in distributions()}),
 }))
-"""
+""".replace("INSTRUCTORS", f"{DISTRIBUTION.replace('-', '_')}_instructors")
 
 
 @dataclass(frozen=True)

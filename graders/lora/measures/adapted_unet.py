@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import ModuleState, ParameterState
+from graders.harness.hand_in import ModuleState, ParameterState
 from graders.lora.measures.precision import is_float
 
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}

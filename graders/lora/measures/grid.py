@@ -12,7 +12,7 @@ import numpy as np
 
 from graders.harness.data import values
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn, settings_of
+from graders.harness.hand_in import HandIn, settings_of
 from graders.harness.rubric import LeftToPerson
 from graders.lora import compositions
 from graders.lora.measures import picture_settings, thresholds
@@ -29,6 +29,7 @@ from graders.lora.measures.composition_mistakes import (
     same,
     starts,
 )
+from graders.lora.measures.handed_in import picture_list
 from graders.lora.measures.starting_noise import differ
 from graders.lora.measures.strength import NOTICEABLE, Scales, Strength, measure, of_fixtures, of_pictures
 from graders.lora.measures.tables import number
@@ -133,7 +134,7 @@ class Grid:
         try:
             if cell not in self.images:
                 raise HandInError("`images` has no such key.", "Paint one picture per prompt for it, too.")
-            pictures = self._hand_in.picture_list(self.images[cell], name, len(self.composition.prompts))
+            pictures = picture_list(self._hand_in, self.images[cell], name, len(self.composition.prompts))
         except HandInError as error:
             if because := self._hand_in.because("GRID", "PROMPTS"):
                 raise HandInError(f"{error.problem} {because}", TAKE_OUT) from None

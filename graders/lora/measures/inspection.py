@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn, Missing
+from graders.harness.hand_in import HandIn, Missing
 from graders.harness.rubric import CheckFailed, NotReached, fail
 from graders.lora.measures import tables
 from graders.lora.measures.architecture import Architecture, architecture_of

@@ -72,7 +72,7 @@ def divided_by(factor: float, tolerance: float) -> int | None:
 
 def scaled_by(factor: float, tolerance: float) -> int | None:
     """The power of two that ``factor`` is, if it can be that of a GradScaler."""
-    power = round(math.log2(factor)) if factor > 1 else 0
+    power = round(math.log2(factor)) if 1 < factor < math.inf else 0
     near = SMALLEST_SCALE <= power <= LARGEST_SCALE and abs(factor / 2.0**power - 1) <= tolerance
     return 2**power if near else None
 

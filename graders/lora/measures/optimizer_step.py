@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from graders.harness.lesson import OptimizerState, StepsSeen
+from graders.harness.hand_in import OptimizerState, StepsSeen
 from graders.harness.rubric import NotReached, fail
 from graders.lora.measures.adapted_unet import AdaptedUNet, LoraPair, has_gradient
 from graders.lora.measures.tables import number

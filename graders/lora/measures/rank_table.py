@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.rubric import CheckFailed
 from graders.lora.measures import losses as loss_curves
+from graders.lora.measures.handed_in import picture_list, pictures_by_rank
 from graders.lora.measures.style_measurements import StyleMeasurements
 
 
@@ -20,6 +21,6 @@ def row(hand_in: HandIn, measured: StyleMeasurements, rank: int) -> dict[str, fl
     with suppress(CheckFailed, HandInError):
         figures["final_loss"] = loss_curves.final(loss_curves.by_rank(hand_in.evidence.value("losses")), rank)
     with suppress(HandInError):
-        pictures = hand_in.picture_list(hand_in.pictures_by_rank("lora_images").get(rank), "lora_images")
+        pictures = picture_list(hand_in, pictures_by_rank(hand_in, "lora_images").get(rank), "lora_images")
         figures["style_similarity"] = measured.similarity_to_reference(pictures)
     return figures

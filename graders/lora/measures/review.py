@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.rubric import LeftToPerson, Verdict
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graders.harness.lesson import Evidence
+from graders.harness.hand_in import Evidence
 
 ALIKE = 0.5
 """Correlation: half way between that of equal noises, 1 at any precision and scale, and that of independent ones, which for

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.rubric import LeftToPerson, NotReached
 from graders.lora import catalog
 from graders.lora.measures import copies, thresholds, training_history

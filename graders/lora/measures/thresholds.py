@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from graders.harness.errors import ExplainedError
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.harness.rubric import LeftToPerson
 from graders.lora.profile import STANDARD, Profile, precision_of
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graders.harness.lesson import SeenAdapter, SeenLayer
+from graders.harness.hand_in import SeenAdapter, SeenLayer
 from graders.lora.measures.adapters import Adapter, LoraLayer
 
 SAME_STRENGTH = 1e-2

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn, Missing, OptimizerState, TensorFacts
+from graders.harness.hand_in import HandIn, Missing, OptimizerState, TensorFacts
 from graders.harness.rubric import CheckFailed, NotReached, fail
 from graders.lora.measures import lora_gradients
 from graders.lora.measures.adapted_unet import AdaptedUNet, has_gradient

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from graders.harness.course.store import Store
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 from tests.harness.course import generated
 from tests.harness.course.generated import FEW_TRAIN, LAYOUTS, HandedIn, folders, pack
 from tests.patience import PATIENCE
@@ -110,7 +110,9 @@ def mix(count: int, place: Path, console: Console) -> None:
         for title in ("hand-ins", "an hour", "median", "95 %", "cores", "peak", "not its own")
     )
     table = Table("exercise", *right, box=None)
-    classes = {name: generated.course(count // len(EXERCISES), {name: 0.95, "hostile": 0.05}) for name in EXERCISES}
+    classes = {
+        name: generated.course(count // len(LESSON.names), {name: 0.95, "hostile": 0.05}) for name in LESSON.names
+    }
     rows = [(name, name, students) for name, students in classes.items()]
     for title, name, students in [*rows, ("ex3, all steps", "ex3", generated.reference("ex3", WHOLE))]:
         here = place / title

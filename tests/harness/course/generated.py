@@ -18,7 +18,7 @@ from graders.harness.marks import Status
 from graders.harness.result import Result
 from graders.harness.zoo import Pen, Submission, load
 from graders.harness.zoo import replace as replaced
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 from tests.hostile import amok
 
 CHECKOUT = Path(__file__).parents[3]
@@ -52,7 +52,7 @@ class HandedIn:
 
 def notebooks() -> dict[str, Iterator[Known]]:
     """Hand-ins of the zoo by exercise, and hostile ones, on and on."""
-    return {name: _mostly_right(name) for name in EXERCISES} | {"hostile": _hostile()}
+    return {name: _mostly_right(name) for name in LESSON.names} | {"hostile": _hostile()}
 
 
 def _mostly_right(name: str) -> Iterator[Known]:

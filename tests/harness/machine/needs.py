@@ -1,6 +1,6 @@
 """How much memory, disk and time each exercise takes: python -m tests.harness.machine.needs [EXERCISE] [OPTION OF GRADE]...
 
-Grades every reference solution as a student would and prints the peaks, which `graders/machine/room.py` keeps. Memory is
+Grades every reference solution as a student would and prints the peaks, which the lesson keeps. Memory is
 the sum of the proportional set sizes of `grade` and all that it started, so that what they share counts once; disk is what
 lies in `.grade` and among the temporary files. Both are looked at twice a second.
 """
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from graders.lesson import EXERCISES
+from graders.lesson import LESSON
 
 SOLUTIONS = Path(__file__).parents[3] / "reference_solutions"
 INTERVAL = 0.5
@@ -59,10 +59,10 @@ def measure(name: str, folder: Path, options: list[str]) -> tuple[float, int, in
 
 def main() -> None:
     """Print a line for each exercise."""
-    names = [name for name in EXERCISES if name in sys.argv[1:]] or EXERCISES
+    names = [name for name in LESSON.names if name in sys.argv[1:]] or LESSON.names
     for name in names:
         with TemporaryDirectory() as folder:
-            options = [option for option in sys.argv[1:] if option not in EXERCISES]
+            options = [option for option in sys.argv[1:] if option not in LESSON.names]
             seconds, memory_peak, disk_peak, status = measure(name, Path(folder), options)
         sizes = f"{memory_peak / 2**20:.0f} MiB of memory, {disk_peak / 2**20:.1f} MiB of disk"
         print(f"{name}: {seconds:.0f} s, {sizes}, exit status {status}", flush=True)

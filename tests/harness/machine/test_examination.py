@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from graders.harness.finding import Finding
 from graders.harness.machine import examination, packages, room
 from graders.harness.machine.examination import Part
-from graders.harness.machine.finding import Finding
 from graders.harness.report import doctor
 from graders.lora import catalog
 

@@ -12,7 +12,7 @@ from graders.lora.measures.clip import Clip
 from graders.lora.measures.generation import BaseModel
 from graders.lora.measures.pictures import read_pictures
 from tests.harness.machine import true_size
-from tests.harness.machine.hub import into_cache
+from tests.lora.hub import into_cache
 
 MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SOLUTIONS = Path("reference_solutions").absolute()

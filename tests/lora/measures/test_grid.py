@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graders.harness.errors import HandInError
-from graders.harness.lesson import HandIn
+from graders.harness.hand_in import HandIn
 from graders.lora import catalog
 from graders.lora.measures import grid as grids
 from graders.lora.measures.arrangements import CROSSED

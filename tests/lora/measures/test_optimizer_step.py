@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from graders.harness.lesson import OptimizerState, ParameterState, StepsSeen
+from graders.harness.hand_in import OptimizerState, ParameterState, StepsSeen
 from graders.harness.rubric import CheckFailed
 from graders.lora.measures.adapted_unet import LoraPair
 from graders.lora.measures.optimizer_step import refuse_idle

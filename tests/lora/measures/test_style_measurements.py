@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from graders.harness.lesson import SeenAdapter, SeenLayer
+from graders.harness.hand_in import SeenAdapter, SeenLayer
 from graders.lora.measures.adapters import Adapter, LoraLayer
 from graders.lora.measures.style_measurements import StyleMeasurements
 from graders.lora.profile import STANDARD

@@ -20,7 +20,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch.optim import optimizer as optimizers
 
-from graders.harness.lesson import Evidence, HandIn, SeenAdapter
+from graders.harness.hand_in import Evidence, HandIn, SeenAdapter
 from graders.harness.run.kernel import adapters, watchers
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.adapters import Adapter

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from graders.lora import catalog
-from tests.harness.machine.hub import serving
+from tests.lora.hub import serving
 
 PROFILE = """
 model = "people/tiny"

@@ -20,6 +20,21 @@ def isolation(default: str, advice: str) -> Callable[[Any], Any]:
     )
 
 
+def device() -> Callable[[Any], Any]:
+    """`--device`: where notebooks compute."""
+    return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
+
+
+def profile() -> Callable[[Any], Any]:
+    """`--profile`: with which models and data."""
+    return click.option(
+        "--profile",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="A TOML file with other models and data to grade with.",
+    )
+
+
 def python() -> Callable[[Any], Any]:
     """`--python`: in which Python notebooks run."""
     return click.option(

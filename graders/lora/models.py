@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants
 
-from graders.harness.machine.finding import Finding
-from graders.harness.machine.room import TRUE_UNET, gib
+from graders.harness.data.sizes import gib
+from graders.harness.finding import Finding
+from graders.lora.true_size import TRUE_UNET
 
 PATIENCE = 2.0
 """Seconds within which the Hub has to answer, for whoever waits."""

@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
-from graders.harness.machine import models
 from graders.harness.run.limits import Limits
 from graders.harness.run.unconfined import NoIsolation
-from graders.lora import catalog
+from graders.lora import catalog, models
 from tests.patience import PATIENCE
 
 NAME = "stable-diffusion-v1-5/stable-diffusion-v1-5"

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.text import Text
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # publishes no types
 
+from graders.harness.data.sizes import gib
 from graders.harness.errors import ExplainedError
-from graders.harness.machine.models import offline, unreachable
-from graders.harness.machine.room import gib
+from graders.lora.models import offline, unreachable
 
 SIDE = 512
 """Width and height, in pixels, of what is kept of a data set's pictures: those that Stable Diffusion 1.5 generates."""
@@ -210,14 +210,6 @@ def fetch_dataset(dataset: Dataset, console: Console) -> Path:
     beside.rename(kept)
     console.print(Text(f"{dataset.name}, {dataset.split}: {len(rows)} pictures in {kept}"))
     return kept
-
-
-def with_blobs(path: Path) -> Path:
-    """What has to be readable for ``path`` to be: of a snapshot its whole repository, to whose blobs its files are links."""
-    for snapshots in path.parents:
-        if snapshots.name == "snapshots" and (snapshots.parent / "blobs").is_dir():
-            return snapshots.parent
-    return path
 
 
 class _Bytes(tqdm):
