@@ -83,7 +83,9 @@ def setting(
     checking = CheckLimits(check_limit) if check_limit else CheckLimits()
     lesson = lessons.meant()
     profile = profile or lesson.standard
-    kept_in = isolations.isolation(isolation, (lesson.fixtures.root,) if profile.small else (), python)
+    kept_in = isolations.isolation(
+        isolation, (lesson.fixtures.root,) if profile.small else (), python, lesson.shared_files
+    )
     if isolation == "none":
         return Setting(kept_in, profile=profile, checking=checking)
     limits = Limits(memory=min(16 << 30, machine_memory() * 3 // 4))

@@ -186,6 +186,11 @@ class Lesson:
         found = self.home.rglob("*.py")
         return (path for path in found if not any(path.is_relative_to(self.home / one) for one in self.undecisive))
 
+    @property
+    def shared_files(self) -> dict[str, Path]:
+        """The files that notebooks may import, by their paths from where modules are looked for."""
+        return {f"{self.home.name}/{name}": self.home / name for name in self.shared}
+
     def import_libraries(self) -> None:
         """Import what its checks need, which takes long and is done once."""
         if self.libraries:

@@ -78,7 +78,7 @@ def test_adapters_that_do_not_fit(tmp_path):
     (tmp_path / "empty").mkdir()
     (path := tmp_path / "profile.toml").write_text(COMPOSED.replace(ADAPTERS["subject"], "empty"))
     within = grading.Setting(profile=profile_file.read(path).profile())
-    with pytest.raises(grading.GradingError, match="The profile's subject adapter"):
+    with pytest.raises(ProfileError, match="The profile's subject adapter"):
         grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", within=within)
 
 
@@ -105,7 +105,7 @@ def test_adapters_that_notebooks_would_load_as_nothing(tmp_path, renamed, said):
 
 def test_precision_of_a_parameter(tmp_path):
     """A precision that there is not is refused wherever it comes from."""
-    with pytest.raises(grading.GradingError, match="no precision 'float8'"):
+    with pytest.raises(ProfileError, match="no precision 'float8'"):
         grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", {"PRECISION": "float8"})
 
 
@@ -146,7 +146,7 @@ def test_unknown_parameter(tmp_path):
 def test_adapters_of_another_model(tmp_path):
     """Exercise 4 with another model needs adapters for it."""
     profile = profile_file.Named(model=str(catalog.CLIP.parent / "tiny-sd" / ".." / "tiny-sd")).profile()
-    with pytest.raises(grading.GradingError, match="fit its own model only"):
+    with pytest.raises(ProfileError, match="fit its own model only"):
         grading.grade("ex4", SOLUTIONS / "ex4.ipynb", tmp_path / "graded", within=grading.Setting(profile=profile))
 
 

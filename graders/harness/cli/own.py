@@ -40,9 +40,11 @@ def _before_run(
     from graders.harness.report.doctor import show
     from graders.harness.run import cores, isolations
 
-    root = lessons.meant().fixtures.root
+    lesson = lessons.meant()
+    root = lesson.fixtures.root
     if all(path.is_relative_to(root) for path in files.named_by([*parameters.values()])):
-        isolations.isolation(isolation, [root], python).warm_up(cores.sharing(cores.at_a_time(runs)))
+        kept_in = isolations.isolation(isolation, [root], python, lesson.shared_files)
+        kept_in.warm_up(cores.sharing(cores.at_a_time(runs)))
     for finding in before_run(exercise, parameters, isolation, Path.cwd()):
         show(finding, console)
 

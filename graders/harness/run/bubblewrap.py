@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -61,7 +62,8 @@ class Bubblewrap:
 
     Programs are forked from a process that has imported everything, where there can be one; never, if not ``warm``. What runs
     are ``likely`` to read is told to that process, so that one serves them all: each run sees no more of it than it is
-    given. ``control_groups`` False is for trying out what holds without them. The ``python`` of notebooks is seen whole, where
+    given. ``shared`` are files of a lesson's code that notebooks may import, by their paths from where modules are looked for.
+    ``control_groups`` False is for trying out what holds without them. The ``python`` of notebooks is seen whole, where
     it is not this one.
     """
 
@@ -74,18 +76,18 @@ class Bubblewrap:
         warm: bool = True,
         likely: Sequence[Path] = (),
         python: Interpreter | None = None,
+        shared: Mapping[str, Path] | None = None,
     ) -> None:
+        self.shared = tuple(sorted((shared or {}).items()))
         self.control_groups, self.likely, self.python = control_groups, tuple(likely), python
         self.warm = warm
 
     @property
     def ways(self) -> Sequence[Bubblewrap]:
         """Anew, as for notebooks that set what libraries read when they are imported, and forked."""
-        return (
-            (Bubblewrap(control_groups=self.control_groups, warm=False, python=self.python), self)
-            if self.warm
-            else (self,)
-        )
+        fresh = copy(self)
+        fresh.warm = False
+        return (fresh, self) if self.warm else (self,)
 
     def start(
         self,
@@ -109,7 +111,7 @@ class Bubblewrap:
         if self.warm and not fresh and argv[:2] == [sys.executable, "-m"] and not cold_because(bwrap, self.python):
             with contextlib.suppress(IsolationError):
                 return self._forked(bwrap, argv[2:], run_folder, limits, environment, readable, group)
-        return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group, self.python)
+        return _Sandboxed(bwrap, argv, run_folder, limits, environment, readable, group, self.python, self.shared)
 
     def warm_up(self, environment: Mapping[str, str]) -> None:
         """Begin with what takes longest of a start with this environment."""
@@ -121,7 +123,7 @@ class Bubblewrap:
     def _kind(self, environment: Mapping[str, str], readable: Sequence[Path]) -> Kind:
         """What a run must find in a warm process."""
         inside = _environment({name: value for name, value in environment.items() if name != MARK}, self.python)
-        return Kind(tuple(sorted(inside.items())), tuple(readable), self.python)
+        return Kind(tuple(sorted(inside.items())), tuple(readable), self.python, self.shared)
 
     def _forked(
         self,
@@ -165,7 +167,7 @@ def _warm(bwrap: str, kind: Kind) -> Warm:
     with system_call_filter(counted=True) as filtering:
         options = [
             *_namespaces(nesting=True),
-            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *devices.bare()), kind.python),
+            *_machine(Limits(), kind.readable, ("--tmpfs", "/dev", *devices.bare()), kind.python, kind.shared),
             *("--proc", OUTER_PROC, "--dir", str(INSIDE)),
             *_read_only(kind.python),
             *(word for name, value in kind.environment for word in ("--setenv", name, value)),
@@ -189,6 +191,7 @@ class _Sandboxed:
         readable: Sequence[Path],
         group: cgroup.ControlGroup | None,
         python: Interpreter | None,
+        shared: Sequence[tuple[str, Path]],
     ) -> None:
         self.run_folder, self.limits, self.group = run_folder, limits, group
         ours, theirs = socket.socketpair()
@@ -199,7 +202,7 @@ class _Sandboxed:
             inside = _environment(environment, python)
             options = [
                 *_namespaces(),
-                *_machine(limits, readable, python=python),
+                *_machine(limits, readable, python=python, shared=shared),
                 *_room(run_folder, limits),
                 *_read_only(python),
                 *(word for name, value in inside.items() for word in ("--setenv", name, value)),
@@ -327,6 +330,7 @@ def _machine(
     readable: Sequence[Path],
     bare: Sequence[str] = ("--dev", "/dev"),
     python: Interpreter | None = None,
+    shared: Sequence[tuple[str, Path]] = (),
 ) -> list[str]:
     """All that is to be seen of the machine's files."""
     words = [word for path in _SYSTEM if os.path.islink(path) for word in ("--symlink", os.readlink(path), path)]
@@ -336,6 +340,7 @@ def _machine(
     words += [word for _, mounting in _seen(limits, readable, python) for word in mounting]
     for name in _NEEDED:
         words += ["--ro-bind", str(PACKAGE / name), str(OURS / "graders" / name)]
+    words += [word for name, place in shared for word in ("--ro-bind", str(place), str(OURS / name))]
     return words
 
 

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from queue import Queue
@@ -54,6 +54,7 @@ class Kind:
     environment: tuple[tuple[str, str], ...]
     readable: tuple[Path, ...] = ()
     python: Interpreter | None = None
+    shared: tuple[tuple[str, Path], ...] = ()
 
     @property
     def command(self) -> list[str]:
@@ -68,7 +69,7 @@ class Kind:
     def serves(self, asked: Kind) -> bool:
         """Whether what is asked for is there."""
         found = all(any(path.is_relative_to(one) for one in self.readable) for path in asked.readable)
-        return found and (self.environment, self.python) == (asked.environment, asked.python)
+        return found and replace(self, readable=()) == replace(asked, readable=())
 
 
 class Warm:

@@ -13,6 +13,7 @@ from graders.harness.finding import Finding
 from graders.harness.machine import examination, packages, room
 from graders.harness.machine.examination import Part
 from graders.harness.report import doctor
+from graders.lesson import LESSON
 from graders.lora import catalog
 
 
@@ -103,5 +104,5 @@ def test_warnings_do_not_stop_a_run(monkeypatch, tmp_path):
     """What may go wrong is said, and the run goes on; conflicts of packages are among it."""
     conflict = Finding("a", "x needs y", "it is missing", "Install y.", essential=False)
     monkeypatch.setattr(packages, "conflicts", lambda: iter([conflict]))
-    monkeypatch.setattr(room, "free_memory", lambda **given: room.NEEDS["ex3"].memory - 1)
+    monkeypatch.setattr(room, "free_memory", lambda **given: LESSON.outlines["ex3"].memory - 1)
     assert [warning.name for warning in examination.before_run("ex3", {}, "none", tmp_path)] == ["memory", "a"]
