@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from graders.harness.run import kernel, nesting
+from graders.harness.run import kernel, nesting, pages
 
 IMPORTED = (
     "matplotlib.pyplot", "matplotlib.backends.backend_agg",
@@ -44,6 +44,9 @@ LAZY = {
     "datasets": ("load_dataset",),
 }
 """Of packages that import a part of theirs when it is first asked for."""
+
+WORTH_IT = 5
+"""Forks from which on there will be many: a hand-in takes two, and so does putting a sandbox to the test."""
 
 
 def import_all() -> None:
@@ -85,6 +88,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     children: dict[int, bytes] = {}
+    forks = 0
     with socket.socket(fileno=descriptor) as control:
         control.send(b"ready")
         while True:
@@ -97,6 +101,9 @@ def main(descriptor: int) -> None:
                 number, descriptors, _, _ = socket.recv_fds(control, 100, 3)
                 if not number:
                     return
+                forks += 1
+                if forks == WORTH_IT:
+                    pages.make_huge()
                 child = -1
                 with contextlib.suppress(OSError):  # where none is to be had, the other side sees all its ends closed
                     child = os.fork()
