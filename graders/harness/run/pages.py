@@ -16,7 +16,8 @@ _library = ctypes.CDLL(None)
 def make_huge() -> None:
     """Have what is held now moved to huge pages, as far as Linux has some; it takes a second for half a gigabyte."""
     for start, end in list(_writable()):
-        _library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _COLLAPSE)  # where it cannot, nothing is lost
+        # Where it cannot, nothing is lost
+        _library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _COLLAPSE)
 
 
 def _writable() -> Iterator[tuple[int, int]]:

@@ -36,13 +36,17 @@ IMPORTED = (
 )  # fmt: skip
 """What notebooks import, and what runs them. matplotlib makes its list of fonts here, once for all runs."""
 LAZY = {
-    "diffusers": ("AutoencoderKL", "DDPMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel"),
+    "diffusers": (
+        "AutoencoderKL", "DDPMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel", "DEISMultistepScheduler",
+        "DPMSolverSinglestepScheduler", "EDMEulerScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
+        "UniPCMultistepScheduler",
+    ),
     "transformers": ("CLIPModel", "CLIPProcessor", "CLIPTextModel", "CLIPTokenizer"),
     "peft": ("LoraConfig", "get_peft_model_state_dict"),
     "peft.utils": ("get_peft_model_state_dict",),
     "diffusers.utils": ("convert_state_dict_to_diffusers",),
     "datasets": ("load_dataset",),
-}
+}  # fmt: skip
 """Of packages that import a part of theirs when it is first asked for."""
 
 WORTH_IT = 5
@@ -60,7 +64,9 @@ def import_all() -> None:
 
 
 def rehearse() -> None:
-    """Have compiled what is compiled when it is first used, which takes 100 ms of each run: nbformat's schemas, the collector."""
+    """Have made what is made when it is first used, which takes 150 ms of each run: nbformat's schemas, the collector, and of
+    transformers a thousand patterns of names of weights.
+    """
     kernel.compiled()
     from nbformat.v4 import new_code_cell, new_notebook, writes
 
@@ -68,6 +74,10 @@ def rehearse() -> None:
 
     cell = new_code_cell("a = 1", metadata={"tags": [notebook.PARAMETERS]})
     notebook.inject(notebook.parse(writes(new_notebook(cells=[cell])).encode()), {"a": 1})
+    with contextlib.suppress(ImportError, AttributeError):  # not in all versions
+        from transformers import conversion_mapping
+
+        conversion_mapping.get_checkpoint_conversion_mapping("")
 
 
 def main(descriptor: int) -> None:
