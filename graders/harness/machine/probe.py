@@ -286,7 +286,13 @@ ATTEMPTS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     )
 }  # fmt: skip
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Make the attempts that the arguments name, with the facts in the request."""
     with open("request.json") as request:
         given = json.load(request)
     print(json.dumps({name: ATTEMPTS[name](given) for name in sys.argv[1:]}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

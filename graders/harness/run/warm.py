@@ -15,11 +15,11 @@ import importlib
 import json
 import os
 import random
-import runpy
 import select
 import signal
 import socket
 import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -31,8 +31,7 @@ IMPORTED = (
     "accelerate", "peft", "datasets", "tqdm.auto", "ipywidgets",
     "nbclient", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "IPython.core.debugger",
     "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic", "tornado.platform.asyncio", "tornado.queues",
-    "graders.harness.ending", "graders.harness.run.beside", "graders.harness.run.client", "graders.harness.run.imports",
-    "graders.harness.run.kernels", "graders.harness.run.memory_watch", "graders.harness.run.notebook",
+    "sqlite3", "graders.harness.run.execution",
 )  # fmt: skip
 """What notebooks import, and what runs them. matplotlib makes its list of fonts here, once for all runs."""
 LAZY = {
@@ -160,7 +159,7 @@ def _run(close: Sequence[int], request: int, output: int, way_out: int) -> None:
         if threads := asked["environment"].get("OMP_NUM_THREADS"):
             with contextlib.suppress(ValueError):
                 torch.set_num_threads(int(threads.partition(",")[0]))
-    runpy.run_module(asked["argv"][0], run_name="__main__", alter_sys=True)
+    importlib.import_module(asked["argv"][0]).main()
 
 
 def _leave_with(program: Callable[[], object]) -> NoReturn:
@@ -244,12 +243,24 @@ def _be_kernel(told: int) -> None:
     os.chdir(asked["folder"])
     os.dup2(os.open("/dev/null", os.O_RDWR), 1)
     sys.argv[:] = asked["argv"]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "graders"]:
-        del sys.modules[name]  # a notebook that asks for what is offered of them imports it, as anywhere else
+    ours = [name for name in sys.modules if name.partition(".")[0] == "graders"]
+    # A notebook that asks for what is offered of them imports it, as anywhere else; to take them apart would take time
+    kept = [sys.modules.pop(name) for name in ours]
     kernel.load(kernel.PACKAGE, kernel.compiled())
+    from ipykernel import ipkernel
     from ipykernel.kernelapp import IPKernelApp
+    from traitlets.config import Config
 
-    IPKernelApp.launch_instance(sys.argv[1:])
+    # A history is gone with the kernel anyway
+    app = IPKernelApp.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
+    # Its debugger would be told the files of thousands of modules, and whoever looks at a module copies the page it is in
+    ipkernel.sys = types.SimpleNamespace(**{**vars(sys), "modules": {}})
+    try:
+        app.initialize(sys.argv[1:])
+    finally:
+        ipkernel.sys = sys
+    app.start()
+    del kept
 
 
 if __name__ == "__main__":
