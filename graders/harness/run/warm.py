@@ -13,6 +13,7 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import random
 import select
@@ -258,12 +259,20 @@ def _be_kernel(told: int) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from traitlets.config import Config
 
-    # A history is gone with the kernel anyway
-    app = IPKernelApp.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
+    class App(IPKernelApp):
+        def parse_command_line(self, argv: list[str] | None = None) -> None:
+            """It is ``-f FILE``, and that the history is not to be written."""
+            self.connection_file = sys.argv[2]
+
+        def _configure_logging(self) -> None:
+            """For this one, and with no look at all loggers that there are."""
+            logging.getLogger(type(self).__name__).addHandler(logging.StreamHandler())
+
+    app = App.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
     # Its debugger would be told the files of thousands of modules, and whoever looks at a module copies the page it is in
     ipkernel.sys = types.SimpleNamespace(**{**vars(sys), "modules": {}})
     try:
-        app.initialize(sys.argv[1:])
+        app.initialize()
     finally:
         ipkernel.sys = sys
     app.start()
