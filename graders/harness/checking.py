@@ -39,11 +39,20 @@ CHECK_SECONDS = 60 * SLOWEST_CHECK
 """A check that takes longer hangs. Where the machine had seven times more to do than it has cores, the slowest took twenty
 times as long; three times that is left for machines that are slower themselves."""
 
+_UNUSED = (
+    "logging", "debugging", "doctest", "junitxml", "legacypath", "pastebin", "setuponly", "setupplan", "stepwise", "subtests",
+    "unittest",
+)  # fmt: skip
+"""Plugins of pytest's own that no rubric has a use for. That for logs alone takes a tenth of the time."""
+
 
 class _Plugin:
     """Collects the outcome of each check while pytest runs a grader module."""
 
-    def __init__(self, hand_in: Any, again: Any, only: Collection[str], on_check: Callable[[str], None]) -> None:
+    def __init__(
+        self, module: Path, hand_in: Any, again: Any, only: Collection[str], on_check: Callable[[str], None]
+    ) -> None:
+        self._module = module.absolute()
         self._hand_in, self._again, self._only, self._on_check = hand_in, again, only, on_check
         self._verdicts: dict[str, Verdict] = {}
         self.checks: list[CheckResult] = []
@@ -70,6 +79,11 @@ class _Plugin:
         config.addinivalue_line("markers", "needs(*checks): the checks without which this one makes no sense")
         config.addinivalue_line("markers", "sees(*checks): others whose outcomes it takes into account")
         config.addinivalue_line("markers", "practice(why): without what instructors have it earns and costs no points")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool:
+        """Look at nothing else in the folder."""
+        return collection_path not in (self._module, self._module.parent)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._again is None:  # there is no second run, or this is it
@@ -293,7 +307,7 @@ def run_checks(
     module whose checks cannot be run.
     """
     limits = limits or CheckLimits()
-    plugin = _Plugin(hand_in, again, only, on_check)
+    plugin = _Plugin(module, hand_in, again, only, on_check)
     arguments = [str(module), "-c", os.devnull, f"--rootdir={module.parent}", "--noconftest", "--capture=no"]
     arguments += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     # The check alone is timed: an alarm that rings while pytest reports would end pytest
@@ -301,6 +315,8 @@ def run_checks(
     arguments += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:warnings"]
     # Who would go through everything in memory five times to find what nobody waits for
     arguments += ["-p", "no:unraisableexception", "-p", "no:threadexception"]
+    for name in _UNUSED:
+        arguments += ["-p", f"no:{name}"]
     hidden = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
     output = io.StringIO()
     try:

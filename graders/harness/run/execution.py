@@ -302,12 +302,13 @@ def _adopt_orphans() -> None:
         library.prctl(set_parent_death_signal, signal.SIGTERM, 0, 0, 0)
 
 
-def main(request_path: Path) -> None:
-    """Execute the notebook that the request is about.
+def main() -> None:
+    """Execute the notebook that the request, whose path is the argument, is about.
 
     Ends with the exit status :data:`TROUBLE` where it is not the notebook that failed.
     """
     _adopt_orphans()
+    request_path = Path(sys.argv[1])
     forked = warm.Kernel.of_this_run()
     request = json.loads(request_path.read_text(encoding="utf-8"))
     execution = Execution(request, request_path.resolve().parent, forked)
@@ -325,4 +326,4 @@ def main(request_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -43,7 +43,8 @@ _READ_AT_IMPORT = re.compile(
 )
 """Names of variables of the environment that libraries look at when they are imported, or first compute."""
 _MAX_LINE = 4096
-_POLL = 0.02
+_POLL, _MOMENT = 0.02, 0.001
+"""Seconds between two looks at a program, and at one that has closed its output, which it does when it ends."""
 
 
 class LaunchError(MachineError):
@@ -210,7 +211,9 @@ class _Watch:
             self.seconds = now - (ready_at or now)
             if self.seconds > limit or (ready_at is None and now - self.started > START_LIMIT):
                 return True
-            time.sleep(_POLL)
+            self.thread.join(_POLL)
+            if not self.thread.is_alive():
+                time.sleep(_MOMENT)
         return False
 
     def finish(self) -> None:

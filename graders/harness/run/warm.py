@@ -16,18 +16,20 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import random
-import runpy
 import select
 import signal
 import socket
 import sys
+import types
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from graders.harness.run import kernel, nesting
+from graders.harness.run import kernel, nesting, pages
 
 IMPORTED = (
     "matplotlib.pyplot", "matplotlib.backends.backend_agg",
@@ -35,21 +37,27 @@ IMPORTED = (
     "accelerate", "peft", "datasets", "tqdm.auto", "ipywidgets",
     "nbclient", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "IPython.core.debugger",
     "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic", "tornado.platform.asyncio", "tornado.queues",
-    "graders.harness.ending", "graders.harness.run.beside", "graders.harness.run.client", "graders.harness.run.imports",
-    "graders.harness.run.kernels", "graders.harness.run.memory_watch", "graders.harness.run.notebook",
+    "sqlite3", "graders.harness.run.execution",
 )  # fmt: skip
 """What notebooks import, and what runs them. matplotlib makes its list of fonts here, once for all runs."""
 HANDED = "GRADE_KERNEL"
 """In this variable a program finds the process of a kernel that was forked for it, and the pipe through which to tell it."""
 LAZY = {
-    "diffusers": ("AutoencoderKL", "DDPMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel"),
+    "diffusers": (
+        "AutoencoderKL", "DDPMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel", "DEISMultistepScheduler",
+        "DPMSolverSinglestepScheduler", "EDMEulerScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
+        "UniPCMultistepScheduler",
+    ),
     "transformers": ("CLIPModel", "CLIPProcessor", "CLIPTextModel", "CLIPTokenizer"),
     "peft": ("LoraConfig", "get_peft_model_state_dict"),
     "peft.utils": ("get_peft_model_state_dict",),
     "diffusers.utils": ("convert_state_dict_to_diffusers",),
     "datasets": ("load_dataset",),
-}
+}  # fmt: skip
 """Of packages that import a part of theirs when it is first asked for."""
+
+WORTH_IT = 5
+"""Forks from which on there will be many: a hand-in takes two, and so does putting a sandbox to the test."""
 
 
 def import_all() -> None:
@@ -62,9 +70,18 @@ def import_all() -> None:
                     getattr(module, part)
 
 
+@cache
+def _ours() -> list[str]:
+    """The modules of this package that are imported before the first fork: to look through all of them would copy their names."""
+    return [name for name in sys.modules if name.partition(".")[0] == "graders"]
+
+
 def rehearse() -> None:
-    """Have compiled what is compiled when it is first used, which takes 100 ms of each run: nbformat's schemas, the collector."""
+    """Have made what is made when it is first used, which takes 150 ms of each run: nbformat's schemas, the collector, and of
+    transformers a thousand patterns of names of weights.
+    """
     kernel.compiled()
+    _ours()
     if find_spec("nbformat") is None:  # in the notebooks' own Python, who runs them is another one
         return
     from nbformat.v4 import new_code_cell, new_notebook, writes
@@ -73,6 +90,10 @@ def rehearse() -> None:
 
     cell = new_code_cell("a = 1", metadata={"tags": [notebook.PARAMETERS]})
     notebook.inject(notebook.parse(writes(new_notebook(cells=[cell])).encode()), {"a": 1})
+    with contextlib.suppress(ImportError, AttributeError):  # not in all versions
+        from transformers import conversion_mapping
+
+        conversion_mapping.get_checkpoint_conversion_mapping("")
 
 
 def main(descriptor: int) -> None:
@@ -93,6 +114,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     children: dict[int, bytes] = {}
+    forks = 0
     with socket.socket(fileno=descriptor) as control:
         control.send(b"ready")
         while True:
@@ -105,6 +127,9 @@ def main(descriptor: int) -> None:
                 number, descriptors, _, _ = socket.recv_fds(control, 100, 3)
                 if not number:
                     return
+                forks += 1
+                if forks == WORTH_IT:
+                    pages.make_huge()
                 child = -1
                 with contextlib.suppress(OSError):  # where none is to be had, the other side sees all its ends closed
                     child = os.fork()
@@ -154,7 +179,7 @@ def _run(close: Sequence[int], request: int, output: int, way_out: int) -> None:
     if runner := asked.get("runner"):
         handed = Kernel.fork().hand_over()
         os.execve(runner, [runner, "-m", *asked["argv"]], {**os.environ, HANDED: handed})
-    runpy.run_module(asked["argv"][0], run_name="__main__", alter_sys=True)
+    importlib.import_module(asked["argv"][0]).main()
 
 
 def _leave_with(program: Callable[[], object]) -> NoReturn:
@@ -257,13 +282,33 @@ def _be_kernel(told: int) -> None:
     os.chdir(asked["folder"])
     os.dup2(os.open("/dev/null", os.O_RDWR), 1)
     sys.argv[:] = asked["argv"]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "graders"]:
-        del sys.modules[name]  # a notebook that asks for what is offered of them imports it, as anywhere else
+    # A notebook that asks for what is offered of them imports it, as anywhere else; to take them apart would take time
+    kept = [sys.modules.pop(name) for name in _ours()]
     kernel.load(kernel.PACKAGE, kernel.compiled())
+    from ipykernel import ipkernel
     from ipykernel.kernelapp import IPKernelApp
+    from traitlets.config import Config
 
-    IPKernelApp.launch_instance(sys.argv[1:])
+    class App(IPKernelApp):
+        def parse_command_line(self, argv: list[str] | None = None) -> None:
+            """It is ``-f FILE``, and that the history is not to be written."""
+            self.connection_file = sys.argv[2]
+
+        def _configure_logging(self) -> None:
+            """For this one, and with no look at all loggers that there are."""
+            logging.getLogger(type(self).__name__).addHandler(logging.StreamHandler())
+
+    app = App.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
+    # Its debugger would be told the files of thousands of modules, and whoever looks at a module copies the page it is in
+    ipkernel.sys = types.SimpleNamespace(**{**vars(sys), "modules": {}})
+    try:
+        app.initialize()
+    finally:
+        ipkernel.sys = sys
+    app.start()
+    del kept
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    # Under the name by which the others know it, and what it has made
+    importlib.import_module("graders.harness.run.warm").main(int(sys.argv[1]))

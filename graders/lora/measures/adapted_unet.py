@@ -86,11 +86,12 @@ class AdaptedUNet:
         self.identities = {state.identity for state in module.parameters.values()}
         """By which an optimizer names the parameters, whatever they are."""
         owners = {name: owner for name, owner in base.named_modules() if owner._parameters}
+        deepest = max(name.count(".") + 1 for name in owners)
         found: dict[str, dict[str, ParameterState]] = {name: {} for name in owners}
         self.strangers: list[str] = []
         """Names of trainable parameters that belong to no layer of the base model, or to no pair."""
         for name, state in module.parameters.items():
-            layer, rest = _split(name, owners)
+            layer, rest = _split(name, owners, deepest)
             if layer is None:
                 self.strangers += [name] if state.trainable else []
             else:
@@ -146,13 +147,12 @@ class AdaptedUNet:
         return {parameter.state.identity for parameter in self.base}
 
 
-def _split(name: str, owners: dict[str, nn.Module]) -> tuple[str | None, str]:
-    """The layer of the base model under whose name a parameter stands, and the rest of its name.
+def _split(name: str, owners: dict[str, nn.Module], deepest: int) -> tuple[str | None, str]:
+    """The layer of the base model under whose name, of at most ``deepest`` parts, a parameter stands, and the rest of its name.
 
     What stands before the layer's name is left out, such as PEFT's ``base_model.model``.
     """
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
-    deepest = max(owner.count(".") + 1 for owner in owners)
     for start in range(len(parts)):
         for end in range(min(len(parts) - 1, start + deepest), start, -1):
             if (layer := ".".join(parts[start:end])) in owners:

@@ -319,27 +319,21 @@ def test_imports_that_are_missing_here(tmp_path: Path) -> None:
         (given / student).mkdir(parents=True)
         nbformat.write(solution, given / student / "ex1.ipynb")
         solution.cells[2].source = f"import korniaa\n# {student}\n{solution.cells[2].source}"
-    command = [GRADE, "batch", given, "-o", results, "--isolation", "none", "--jobs", "1"]
+    command = ("batch", given, "-o", results, "--isolation", "none", "--jobs", 1)
     question = "`korniaa`, in 2 hand-ins: install it for notebooks, or is it the students' own file?"
-
-    def batch(*options: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [*command, *options], capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
-        )
-        return done.returncode, " ".join(done.stdout.split())
 
     def scores() -> list[float | None]:
         documents = [json.loads(path.read_text()) for path in sorted(results.glob("feedback/*/feedback.json"))]
         return [document["exercises"]["ex1"]["score"] for document in documents]
 
-    status, said = batch()
-    assert status == 1
-    assert question in said
+    asked = grade(*command, folder=tmp_path)
+    assert asked.status == 1
+    assert question in asked.said
     assert f"# ? {question}" in (results / "course.toml").read_text()
     assert "korniaa" in (results / "report.html").read_text()
     assert scores() == [20.0, None, None]
-    status, said = batch("--own-file", "korniaa")
-    assert status == 1
-    assert question not in said + (results / "course.toml").read_text()
+    answered = grade(*command, "--own-file", "korniaa", folder=tmp_path)
+    assert answered.status == 1
+    assert question not in answered.said + (results / "course.toml").read_text()
     assert 'own_files = ["korniaa"]' in (results / "course.toml").read_text()
     assert scores() == [20.0, 0.0, 0.0]

@@ -81,7 +81,6 @@ class Collector:
         self.records: dict[str, dict[str, Any]] = {}
         self.noted, self.cost = -math.inf, 0.0
         self.digests: dict[int, tuple[Any, tuple[int, int], str]] = {}
-        self.modules: dict[str, tuple[list[Any], list[Any], dict[str, Any]]] = {}
         self.readers = {
             "value": self._value, "tensor": self._tensor, "pictures": self._pictures, "module": self._module,
             "optimizer": self._optimizer,
@@ -94,7 +93,6 @@ class Collector:
             self.unets = max(self.unets, watchers.unets())  # every time: they may be gone when the next cell has run
             if final:
                 self.digests.clear()  # whoever writes past PyTorch's count of changes is found out at the end
-                self.modules.clear()
             self.size = 0
             records = {name: self._record(name, kind, namespace, cell) for name, kind in self.spec.items()}
             for name, record in records.items():
@@ -155,16 +153,11 @@ class Collector:
                 if file not in kept and file not in folders:
                     shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
-    def _write(self, name: str, chunks: Iterable[bytes]) -> str:
-        """Write a file; the SHA-256 of what it holds."""
+    def _write(self, name: str, chunks: Iterable[bytes | memoryview]) -> None:
         path = os.path.join(self.folder, name)
-        digest = hashlib.sha256()
         with _open(path + ".part", "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-                digest.update(chunk)
+            file.writelines(chunks)
         os.replace(path + ".part", path)
-        return digest.hexdigest()
 
     def _spend(self, size: int) -> None:
         self.size += size
@@ -233,17 +226,9 @@ class Collector:
         if not is_of(value, "torch.nn", "Module"):
             raise Unreadable("not a torch.nn.Module")
         kind = {"class": type(value).__name__, "training": bool(value.training)}
-        named = list(value.named_parameters())
-        # Nothing is written once more that is as it was
-        state = [(key, parameter.requires_grad, *self._state_of(parameter)) for key, parameter in named]
-        held, before, known = self.modules.get(name, ([], [], {}))
-        if known and before == state and all(ref() is one for ref, (_, one) in zip(held, named, strict=True)):
-            self._spend(size := self._size_of(known["file"]))
-            if size:
-                return {**known, **kind}
         tensors: dict[str, Any] = {}
         parameters = []
-        for key, parameter in named:
+        for key, parameter in value.named_parameters():
             facts = {"name": key, "trainable": parameter.requires_grad, "identity": id(parameter)}
             parameters.append(facts)
             if parameter.grad is not None:
@@ -253,21 +238,7 @@ class Collector:
                 facts |= {"dtype": dtype_of(parameter), "shape": shape, "sha256": self._digest_of(parameter)}
                 continue
             tensors["value:" + key] = parameter
-        known = {"file": self._save(name, tensors), "parameters": parameters}
-        self.modules[name] = [weakref.ref(one) for _, one in named], state, known
-        return {**known, **kind}
-
-    def _state_of(self, parameter: Any) -> tuple[Any, ...]:
-        """What is another whenever a parameter's numbers or its gradient's are."""
-        kind = dtype_of(parameter), tuple(parameter.shape)
-        if parameter.grad is None and not parameter.requires_grad and parameter.nbytes > LARGE:
-            return (*kind, self._digest_of(parameter))
-        both = (
-            parameter,
-            parameter.grad,
-        )  # in full: merged adapters and optimizers of one's own get past PyTorch's count
-        digests = (hashlib.sha256(bytes_of(ensure_dense(one))).digest() if one is not None else None for one in both)
-        return (*kind, *digests)
+        return {"file": self._save(name, tensors), "parameters": parameters, **kind}
 
     def _digest_of(self, parameter: Any) -> str:
         """Of a large parameter, which is gone through again only if PyTorch has counted a change."""
@@ -288,7 +259,10 @@ class Collector:
         return {"class": type(value).__name__, "parameters": parameters, "options": Encoder().encode(options)}
 
     def _save(self, name: str, tensors: Mapping[str, Any]) -> str:
-        """Write tensors or arrays to a safetensors file, each in its own dtype; its name."""
+        """Have tensors or arrays in a safetensors file, each in its own dtype; its name, by which it is known if it is there.
+
+        In full: merged adapters and optimizers of one's own get past PyTorch's count of changes.
+        """
         header: dict[str, Any] = {}
         start = 0
         dense = {key: ensure_dense(tensor) for key, tensor in tensors.items()}
@@ -301,9 +275,12 @@ class Collector:
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         head = [struct.pack("<Q", len(text)), text]
-        digest = self._write(f"{name}.new", chain(head, (bytes_of(tensor) for tensor in dense.values())))
-        file = f"{name}.{digest}.safetensors"
-        os.replace(os.path.join(self.folder, f"{name}.new"), os.path.join(self.folder, file))
+        digest = hashlib.sha256()
+        for chunk in chain(head, map(bytes_of, dense.values())):
+            digest.update(chunk)
+        file = f"{name}.{digest.hexdigest()}.safetensors"
+        if not self._size_of(file):
+            self._write(file, chain(head, map(bytes_of, dense.values())))
         return file
 
 

@@ -149,10 +149,9 @@ def ensure_dense(value: Any) -> Any:
 
     A number of Python's or of another library is a tensor without dimensions.
     """
-    foreign = not is_array(value) and not is_of(value, "numpy", "generic") and not isinstance(value, bool)
-    if foreign and (number := as_number(value)) is not None:
-        return Scalar(float(number))
     if not is_array(value) and not is_of(value, "numpy", "generic"):
+        if not isinstance(value, bool) and (number := as_number(value)) is not None:
+            return Scalar(float(number))
         raise Unreadable("not a tensor or an array")
     if is_of(value, "numpy", "ndarray", "floating") and value.dtype == sys.modules["numpy"].longdouble:
         value = value.astype("float64")
@@ -169,13 +168,17 @@ def dtype_of(value: Any) -> str:
     return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 
 
-def bytes_of(value: Any) -> bytes:
-    """The elements of a tensor or an array in row-major order, little endian."""
+def bytes_of(value: Any) -> bytes | memoryview:
+    """The elements of a tensor or an array in row-major order, little endian: of a tensor its own, without a copy of them."""
     if isinstance(value, Scalar):
         return struct.pack("<d", value.number)
     if is_of(value, "torch", "Tensor"):
         held = value.detach().cpu().resolve_conj().resolve_neg().contiguous()  # whose bits say what its bytes do not
         if held.nbytes and not held.data_ptr():
             raise Unreadable("a tensor without numbers of its own")
-        return ctypes.string_at(held.data_ptr(), held.nbytes) if held.nbytes else b""
+        if not held.nbytes:
+            return b""
+        there: Any = (ctypes.c_char * held.nbytes).from_address(held.data_ptr())
+        there.tensor = held  # which stays for as long as anybody looks at its bytes
+        return memoryview(there)
     return bytes(value.astype(value.dtype.newbyteorder("<")).tobytes())

@@ -32,8 +32,11 @@ class Table(NamedTuple):
 def is_of(value: Any, module: str, *names: str) -> bool:
     """Whether the value's type is, or derives from, a class of a module that is imported already."""
     home = sys.modules.get(module)
-    classes = (getattr(home, name, None) for name in names)
-    return any(isinstance(wanted, type) and issubclass(type(value), wanted) for wanted in classes)
+    for name in names:  # a loop, because this is asked ten thousand times of a model
+        wanted = getattr(home, name, None)
+        if isinstance(wanted, type) and issubclass(type(value), wanted):
+            return True
+    return False
 
 
 def is_array(value: Any) -> bool:
