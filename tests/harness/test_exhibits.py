@@ -55,11 +55,12 @@ def test_comes_back(tmp_path: Path) -> None:
 
 
 def test_only_those_of_the_result(tmp_path: Path) -> None:
-    """Scored again, a hand-in has the exhibits of the new result and no others."""
-    kept(tmp_path, *ALL)
+    """Scored again, a hand-in has the exhibits of the new result and no others; of another result none is ever shown."""
+    before = kept(tmp_path, *ALL)
     result = kept(tmp_path, replace(ALL[1], title="Losses again"))
     assert [exhibit.title for exhibit in exhibits.read(tmp_path, result.exhibits)] == ["Losses again"]
     assert [path.name for path in (tmp_path / "exhibits").iterdir()] == ["losses.json"]
+    assert exhibits.read(tmp_path, before.exhibits) == []
     kept(tmp_path)
     assert not (tmp_path / "exhibits").exists()
 
