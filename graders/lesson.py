@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graders.harness.exhibits import Drawer, Exhibit
 from graders.harness.finding import Finding
 from graders.harness.lesson import Alike, Exercise, Lesson, Outline
 from graders.harness.profile import Profile
@@ -17,7 +18,8 @@ from graders.lora.misconceptions import MISCONCEPTIONS
 from graders.lora.true_size import TRUE_UNET
 
 if TYPE_CHECKING:
-    from graders.harness.hand_in import Evidence
+    from graders.harness.hand_in import Evidence, HandIn
+    from graders.harness.result import Result
 
 _HERE = Path(__file__).parent
 
@@ -52,6 +54,16 @@ class _Lora(Lesson):
 
         check = thresholds.ensure if calibrated else thresholds.ensure_decides
         check(profile, tuple(exercises))  # type: ignore[arg-type]
+
+    def exhibits(self, exercise: str, hand_in: HandIn, result: Result) -> Iterator[Exhibit]:
+        from graders.lora.exhibits import exhibits
+
+        return exhibits(exercise, hand_in.evidence, {check.id: check.measured for check in result.checks})
+
+    def drawers(self) -> Mapping[str, Drawer]:
+        from graders.lora.figures.drawers import drawers
+
+        return drawers()
 
     def alike(self, exercise: str, runs: Mapping[Any, Evidence], profiles: Mapping[Any, Profile]) -> Iterator[Alike]:
         if not self.exercise(exercise).seeds:

@@ -29,7 +29,7 @@ from graders.harness import grade as grading
 from graders.harness.cli.main import main as grade
 from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Record, Status, Student
-from graders.harness.report import exhibits, terminal
+from graders.harness.report import figures, terminal
 from graders.harness.report.html import student_page
 from graders.harness.report.markdown import student_markdown
 from graders.harness.result import load
@@ -107,7 +107,7 @@ def _hand_in(graded: Path, to: Path) -> None:
     shown = Grade(name, Status.GRADED, result.max_score + result.undecided, 0.0, result, folder=graded)
     titles = {name: module_of(name).EXERCISE.title}
     record = Record(Student("1234", "Ada Lovelace"), {name: shown})
-    (to / "page.html").write_text(student_page(record, titles, {name: exhibits.of(shown)}), encoding="utf-8")
+    (to / "page.html").write_text(student_page(record, titles, {name: figures.of(shown)}), encoding="utf-8")
     (to / "page.md").write_text(student_markdown(record, titles), encoding="utf-8")
     for verbose in (False, True):
         with (to / f"terminal{'-verbose' if verbose else ''}.txt").open("w", encoding="utf-8") as file:

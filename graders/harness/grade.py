@@ -8,14 +8,15 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graders.harness import lessons
+from graders.harness import exhibits, lessons
 from graders.harness.checking import Checked, CheckLimits, run_checks, titles
 from graders.harness.contents import Contents
 from graders.harness.data.claim import claimed
@@ -331,8 +332,26 @@ def _conclude(
 ) -> Result:
     result, faults = check(name, hand_in, watcher, only, limits)
     result = replace(result, timings={**(timings or {}), **result.timings})
-    keep(result, faults, folder)
-    return result
+    shown, more = _exhibits(hand_in, result)
+    return keep(result, (*faults, *more), folder, shown)
+
+
+def _exhibits(hand_in: HandIn, result: Result) -> tuple[list[dict[str, bytes]], list[str]]:
+    """The files of the exhibits, and a log of what failed: that costs an exhibit, and never the result."""
+    shown: dict[str, dict[str, bytes]] = {}
+    faults = []
+    made = lessons.meant().exhibits(result.exercise, hand_in, result)
+    while len(shown) < exhibits.MAX_EXHIBITS:
+        try:
+            exhibit = next(made)
+            shown[exhibit.name] = exhibits.pack(exhibit)
+        except StopIteration:
+            break
+        except Exception:
+            faults.append(f"exhibits: {traceback.format_exc()}")
+            if len(faults) == exhibits.MAX_EXHIBITS:
+                break
+    return [*shown.values()], faults
 
 
 def ensure_checks(name: str, only: Collection[str]) -> None:
@@ -342,10 +361,13 @@ def ensure_checks(name: str, only: Collection[str]) -> None:
         raise GradingError(f"There is no check {unknown[0]!r} in {name}.", f"There are: {', '.join(known)}.")
 
 
-def keep(result: Result, faults: Sequence[str], folder: Path) -> None:
-    """Write the result and, if there are any, the log of grader faults."""
+def keep(result: Result, faults: Sequence[str], folder: Path, shown: Iterable[Mapping[str, bytes]] = ()) -> Result:
+    """Write the result, its exhibits and, if there are any, the log of grader faults; returns what was written."""
+    result = replace(result, exhibits=exhibits.write(shown, folder))
     result.save(folder / "result.json")
+    exhibits.clear(folder, result.exhibits)
     log = folder / "grader-faults.log"
     log.unlink(missing_ok=True)
     if faults:
         log.write_text("\n".join(faults), encoding="utf-8")
+    return result

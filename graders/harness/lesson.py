@@ -1,8 +1,8 @@
 """A lesson, and its exercises: what a lesson is made of.
 
 With :mod:`graders.harness.hand_in`, what checks look at, and :mod:`graders.harness.rubric`, by which they say what they see,
-this is all that a lesson may use of the harness, and what those stand on: ``errors``, ``finding``, ``measured``, ``profile``
-and ``data``.
+this is all that a lesson may use of the harness, and what those stand on: ``errors``, ``exhibits``, ``finding``, ``measured``,
+``profile`` and ``data``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from graders.harness.data import documents
 from graders.harness.data.fixtures import Fixtures
 from graders.harness.errors import ExplainedError
+from graders.harness.exhibits import Drawer, Exhibit
 from graders.harness.finding import Finding
 from graders.harness.profile import FILE, Profile
 
 if TYPE_CHECKING:
-    from graders.harness.hand_in import Evidence
+    from graders.harness.hand_in import Evidence, HandIn
+    from graders.harness.result import Result
     from graders.harness.run.evidence import SetAgain
 
 INTERFACE = 1
@@ -238,6 +240,19 @@ class Lesson:
 
     def ensure_decides(self, profile: Profile, exercises: Iterable[str], *, calibrated: bool = False) -> None:
         """:class:`ExplainedError` if what decides these exercises is not here; ``calibrated`` asks for thresholds, too."""
+
+    # --- what there is to see -----------------------------------------------------------------------------------
+
+    def exhibits(self, exercise: str, hand_in: HandIn, result: Result) -> Iterator[Exhibit]:
+        """What there is to see of a hand-in beside its marks, in the order of the page, made once it is checked.
+
+        ``result`` holds what the checks measured for it.
+        """
+        return iter(())
+
+    def drawers(self) -> Mapping[str, Drawer]:
+        """What draws its own diagrams, by the names that :class:`graders.harness.exhibits.Diagram` has for them."""
+        return {}
 
     # --- a course ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from graders.harness import measured
+from graders.harness import exhibits, measured
 from graders.harness.data import documents
 from graders.harness.data.documents import Fields
 from graders.harness.data.saving import save
@@ -81,7 +81,8 @@ class Result:
     not_started), ``cell`` (the code cell it ended in, counted from 1, or None), ``place`` (the same in words), ``error``,
     ``seconds``, ``peak_memory_bytes``, ``device``, ``unets_at_once``, ``peak_gpu_memory_bytes`` and ``remarks``, sentences
     on what it met with. ``timings`` says how many seconds each part of grading took: ``run`` and ``again``, and ``check NAME``
-    and ``check again NAME`` for the checks of each run.
+    and ``check again NAME`` for the checks of each run. ``exhibits`` are what there is to see beside it, by name, each with the
+    SHA-256 of its document; :mod:`graders.harness.exhibits` reads them.
     """
 
     exercise: str
@@ -89,6 +90,7 @@ class Result:
     checks: tuple[CheckResult, ...]
     schema_version: int = SCHEMA_VERSION
     timings: dict[str, float] = field(default_factory=dict, compare=False)
+    exhibits: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def score(self) -> float:
@@ -126,7 +128,7 @@ class Result:
 
     @property
     def id(self) -> str:
-        """A digest of all that the result says, save how long it took: another result has another one."""
+        """A digest of all that decides: without the exhibits, and how long it took. Another result has another one."""
         return _digest(self._document())
 
     def to_json(self) -> str:
@@ -146,6 +148,7 @@ class Result:
             "run": self.run,
             **({"timings": timings} if timings else {}),
             "checks": [_fields(check) for check in self.checks],
+            **({"exhibits": self.exhibits} if self.exhibits else {}),
         }
 
     def save(self, path: Path) -> None:
@@ -162,8 +165,8 @@ def _fields(check: CheckResult) -> dict[str, Any]:
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of the document without its id and timings, in one spelling of its JSON."""
-    said = {key: value for key, value in document.items() if key not in ("id", "timings")}
+    """SHA-256 of the document without its id, its timings and its exhibits, in one spelling of its JSON."""
+    said = {key: value for key, value in document.items() if key not in ("id", "timings", "exhibits")}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -189,7 +192,8 @@ def of_document(fields: Fields) -> Result:
     read_report(json.dumps(run).encode())
     timings = fields.object("timings") if "timings" in fields.all() else Fields({}, "timings")
     seconds = {name: timings.number(name, 0, 1e9) for name in timings.all()}
-    return Result(fields.text("exercise"), dict(run), checks, timings=seconds)
+    shown = exhibits.listed(fields.all().get("exhibits"))
+    return Result(fields.text("exercise"), dict(run), checks, timings=seconds, exhibits=shown)
 
 
 def _check(fields: Fields, version: int) -> CheckResult:

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from graders.harness.data import png as limits
 from graders.harness.data.values import Budget
-from graders.harness.run import png as limits
 from graders.harness.run.kernel.pictures import png as collected_png
 from graders.lora.measures.pictures import PicturesError, as_picture, read_pictures
 from tests.fuzz.strategies import ROOT, Folder, assert_cheap, assert_explained, edited, json_values, linux_only, mutated

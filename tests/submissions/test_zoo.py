@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graders.harness.report import exhibits
+from graders.harness.report import figures
 from graders.harness.report.html import student_page
 from graders.harness.zoo import Graded, Keeper, Submission, load
 from graders.lesson import LESSON
@@ -76,7 +76,7 @@ def test_figures(zoo: dict[tuple[str, str], Future[Graded]], exercise: str, subm
     """What the checks measured of a real run is drawn on the student's page."""
     graded = zoo[exercise, submission.title].result()
     shown = replace(grade(exercise, folder=graded.folder / "graded"), result=graded.result)
-    page = Page(student_page(record(shown), TITLES, {exercise: exhibits.of(shown)})).text
+    page = Page(student_page(record(shown), TITLES, {exercise: figures.of(shown)})).text
     assert FIGURES.keys() <= {(name, s.title) for name, pen in PENS.items() for s in pen.submissions if s.sampled}
     for said in FIGURES[exercise, submission.title]:
         assert said in page

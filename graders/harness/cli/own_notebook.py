@@ -133,7 +133,7 @@ class OwnNotebook:
         from graders.harness.data.values import clean
         from graders.harness.grade import module_of
         from graders.harness.marks import Grade, Record, Status, Student
-        from graders.harness.report import exhibits
+        from graders.harness.report import figures
         from graders.harness.report.html import student_page
 
         worth = result.max_score + result.undecided
@@ -141,7 +141,7 @@ class OwnNotebook:
         record = Record(Student(self.notebook.name), {self.name: grade})
         titles = {self.name: module_of(self.name).EXERCISE.title}
         path = self.folder / "feedback.html"
-        save(clean(student_page(record, titles, {self.name: exhibits.of(grade)})).encode(), path)
+        save(clean(student_page(record, titles, {self.name: figures.of(grade)})).encode(), path)
         return path
 
 

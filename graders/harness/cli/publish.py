@@ -18,7 +18,7 @@ from graders.harness.data.saving import make_folder, put
 from graders.harness.data.values import clean
 from graders.harness.gradebooks.export import Wanted, export
 from graders.harness.marks import Record, folder_name
-from graders.harness.report import exhibits
+from graders.harness.report import figures
 from graders.harness.report.course import course_page
 from graders.harness.report.html import student_page
 from graders.harness.report.markdown import student_markdown
@@ -44,7 +44,7 @@ def publish(
     for record in made.gradebook.records:
         folder = to / "feedback" / folder_name(record.student.id)
         make_folder(folder)
-        shown = {name: exhibits.of(grade) for name, grade in record.grades.items()}
+        shown = {name: figures.of(grade) for name, grade in record.grades.items()}
         page = pages[record.student.id] = clean(student_page(record, made.gradebook.titles, shown))
         put(page.encode(), folder / "feedback.html")
         put(clean(student_markdown(record, made.gradebook.titles)).encode(), folder / "feedback.md")

@@ -27,15 +27,15 @@ class Likeness:
 def likenesses(gradebook: Gradebook) -> list[Likeness]:
     """Hand-ins for the same exercise that are alike: in their code, or in what the lesson compares.
 
-    Notebooks whose code is the assignment's are left out. What a group handed in together is one
-    work. Those of most students come first.
+    Notebooks whose code is the assignment's are left out, and hand-ins of which no run is kept any more.
+    What a group handed in together is one work. Those of most students come first.
     """
     lesson, found = lessons.meant(), list[Likeness]()
     for name in gradebook.exercises:
         runs = {
             record.student: Evidence(folder / "run")
             for record in gradebook.records
-            if (folder := record.grades[name].folder) and record.grades[name].result
+            if (folder := record.grades[name].folder) and record.grades[name].result and (folder / "run").is_dir()
         }
         found += _same_code(name, runs)
         profiles = {student: lesson.profile_in(evidence.folder.parent) for student, evidence in runs.items()}

@@ -31,7 +31,7 @@ def untrained(gradebook: Gradebook) -> Iterator[Untrained]:
             continue
         for record in gradebook.records:
             grade = record.grades[name]
-            if grade.folder is None or grade.result is None:
+            if grade.folder is None or grade.result is None or not (grade.folder / "run").is_dir():
                 continue
             evidence = Evidence(grade.folder / "run")
             passes = evidence.backward_passes

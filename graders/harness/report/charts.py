@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-MAX_CURVES = 4
-"""So many can be told apart by their dashes."""
+from graders.harness.exhibits import MAX_CURVES, Curves
+
 MAX_POINTS = 300
 """Of a curve, more than a screen has room for; of a longer one, each point is the mean of several steps."""
 SMOOTH_FROM, SMOOTH_POINTS = 30, 60
@@ -56,18 +56,9 @@ class Bar:
     height: float
 
 
-def plot(
-    values: Mapping[str, Sequence[float | None]],
-    *,
-    names: Sequence[str] = (),
-    unit: str = "",
-    tell: Callable[[list[float | None]], str] | None = None,
-) -> Plot | None:
-    """Curves of a value per step; None, which is no number, NaN and infinity interrupt them. None if nothing is left.
-
-    Steps are called by their numbers, or by ``names``; ``tell`` puts a curve into words.
-    """
-    curves = {label: [_drawn(value) for value in curve] for label, curve in values.items() if curve}
+def plot(exhibit: Curves) -> Plot | None:
+    """Curves of a value per step; None, which is no number, NaN and infinity interrupt them. None if nothing is left."""
+    curves = {label: [_drawn(value) for value in curve] for label, curve in exhibit.curves.items() if curve}
     curves = {label: curve for label, curve in curves.items() if any(value is not None for value in curve)}
     shown = dict(list(curves.items())[:MAX_CURVES])
     if not shown:
@@ -93,12 +84,13 @@ def plot(
     for label, curve in shown.items():
         points = [(place(step), value) for step, value in _binned(curve, MAX_POINTS)]
         smooth = [(place(step), value) for step, value in _smoothed(curve)]
-        drawn.append(Curve(label, path(points), path(smooth), (tell or _told)(curve)))
-    called = [*names, *(f"{step:g}" for step in range(len(names) + 1, steps + 1))]
+        drawn.append(Curve(label, path(points), path(smooth), exhibit.told.get(label) or _told(curve)))
+    first = "" if exhibit.steps else "step "
+    called = [*exhibit.steps, *(f"{step:g}" for step in range(len(exhibit.steps) + 1, steps + 1))]
     chosen = dict.fromkeys((1, (steps + 1) // 2, steps))
-    across = tuple(Tick(called[step - 1], round(place(step), 1)) for step in chosen)
-    up = tuple(Tick(f"{tick:.6g}{unit}", round(100 * (tick - low) / (high - low), 1)) for tick in ticks)
-    return Plot(tuple(drawn), across, up, len(values) - len(shown))
+    across = tuple(Tick(f"{'' if i else first}{called[at - 1]}", round(place(at), 1)) for i, at in enumerate(chosen))
+    up = tuple(Tick(f"{tick:.6g}{exhibit.unit}", round(100 * (tick - low) / (high - low), 1)) for tick in ticks)
+    return Plot(tuple(drawn), across, up, exhibit.left_out + len(exhibit.curves) - len(shown))
 
 
 def _drawn(value: float | None) -> float | None:

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from graders.harness.data import files, values
+from graders.harness.data.png import decode as decode_png
 from graders.harness.errors import HandInError
-from graders.harness.run.png import decode as decode_png
 from graders.harness.run.states import ModuleState, OptimizerState, ParameterState, TensorFacts
 
 MAX_JSON = 16_000_000

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from graders.harness.measured import Number, Table, count
-from graders.harness.report.charts import Tick
 
 LANE = 13.0
 """Height of the row for zeros, and of that for gradients that are not there, in percent of the chart."""
@@ -17,6 +16,14 @@ _MARKS = {"a": 0.28, "b": 0.72, "w": 0.5}
 """Where the mark of each matrix stands in the place of its layer."""
 _LABELS = {"a": "A", "b": "B", "w": "W, the base model's own"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A number along an axis, and where it stands there, in percent."""
+
+    label: str
+    at: float
 
 
 @dataclass(frozen=True)

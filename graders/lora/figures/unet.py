@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graders.harness.measured import Table, count
@@ -45,7 +44,6 @@ class Block:
 class Drawing:
     """A U-Net of ``depth`` levels, with what is seen in words. ``cells`` is the length of the longest row of squares."""
 
-    label: str
     depth: int
     blocks: tuple[Block, ...]
     cells: int
@@ -53,20 +51,8 @@ class Drawing:
     told: str
 
 
-def drawings(parts: Mapping[str, Table]) -> tuple[Drawing, ...]:
-    """A drawing for each table that :meth:`graders.lora.measures.blocks.Blocks.spread` made; one for those that are alike."""
-    alike: list[tuple[list[str], Table]] = []
-    for part, table in parts.items():
-        same = next((names for names, other in alike if other == table), None)
-        if same is None:
-            alike.append(([part], table))
-        else:
-            same.append(part)
-    drawn = [_drawing(" and ".join(filter(None, names)), table) for names, table in alike]
-    return tuple(drawing for drawing in drawn if drawing is not None)
-
-
-def _drawing(label: str, table: Table) -> Drawing | None:
+def drawing(table: Table) -> Drawing | None:
+    """The drawing of what :meth:`graders.lora.measures.blocks.Blocks.spread` counted; None if there is nothing in it."""
     asked = [count(number) for number in table.get("asked", [])]
     depth = (len(asked) - 2) // 2
     if not 1 <= depth <= MAX_DEPTH:
@@ -102,7 +88,7 @@ def _drawing(label: str, table: Table) -> Drawing | None:
         )
     cells = max(1, *(max(block.filled + block.empty, block.crossed) for block in blocks))
     totals = [_several(sum(counts), *_SAID[kind]) for kind, counts in wrong.items() if sum(counts)]
-    return Drawing(label, depth, tuple(blocks), cells, each, _summary(sum(right), sum(asked), totals))
+    return Drawing(depth, tuple(blocks), cells, each, _summary(sum(right), sum(asked), totals))
 
 
 def _places(depth: int) -> list[tuple[str, int, str]]:

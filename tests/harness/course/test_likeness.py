@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from graders.harness.course.likeness import Likeness, likenesses
+from graders.harness.course.provenance import untrained
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
 from graders.harness.result import Result
 
@@ -123,3 +124,14 @@ def test_a_group(students: Class) -> None:
     assert students.alike("same code") == []
     students.add("cy", 1, "style-rank4-1", "x = 1", group="Team 8")
     assert [len(likeness.students) for likeness in students.alike("same code")] == [3]
+
+
+def test_runs_that_were_removed(students: Class) -> None:
+    """Where runs were removed to make room, hand-ins are no longer compared, and reports are made all the same."""
+    for name in ("ada", "bob", "eve"):
+        students.add(name, 1, "convolution", "print(1)")
+    shutil.rmtree(students.root / "eve" / "run")
+    (found,) = students.alike("same code")
+    assert names(found) == {"ada", "bob"}
+    gradebook = Gradebook({"ex3": "Train a style LoRA"}, tuple(students.records[2:]))
+    assert list(untrained(gradebook)) == []

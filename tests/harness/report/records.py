@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from graders.harness import exhibits, lessons
+from graders.harness.hand_in import Evidence, HandIn
 from graders.harness.marks import Grade, Record, Status, Student
 from graders.harness.result import CheckResult, Outcome, Result
 
@@ -105,6 +107,15 @@ def save_run(folder: Path, parameters: dict[str, Any], **variables: Any) -> Path
             document = {"kind": "pictures", "folder": name, "pictures": _saved(value, place / name)}
         (place / f"{name}.json").write_text(json.dumps(document))
     return folder
+
+
+def exhibited(grade: Grade, folder: Path) -> Grade:
+    """The grade with the exhibits that the lesson makes of what is in a folder, kept there beside the result."""
+    assert grade.result is not None
+    hand_in = HandIn(Evidence(folder / "run"), {})
+    made = lessons.meant().exhibits(grade.exercise, hand_in, grade.result)
+    listed = exhibits.write([exhibits.pack(exhibit) for exhibit in made], folder)
+    return replace(grade, result=replace(grade.result, exhibits=listed), folder=folder)
 
 
 def _has_pictures(value: Any) -> bool:

@@ -2,20 +2,23 @@
 
 import base64
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from graders.harness.report import exhibits
-from graders.harness.report.exhibits import Exhibits, Gallery, Picture
+from graders.harness.exhibits import MAX_COLUMNS, MAX_ROWS, Gallery
+from graders.harness.report import figures
+from graders.harness.report.figures import Figure, Picture
 from graders.harness.report.html import MAX_BYTES, student_page
 from graders.harness.result import CheckResult, Outcome
 from tests.harness.report.records import (
     FAILED,
     TITLES,
     Page,
+    exhibited,
     grade,
     noise,
     record,
@@ -36,8 +39,9 @@ def shown_pixels(page: str) -> dict[str, np.ndarray]:
 
 
 def page_of(exercise: str, folder: Path) -> str:
-    graded = grade(exercise, folder=folder)
-    return student_page(record(graded), TITLES, {exercise: exhibits.of(graded)})
+    graded = exhibited(grade(exercise), folder)
+    shutil.rmtree(folder / "run")
+    return student_page(record(graded), TITLES, {exercise: figures.of(graded)})
 
 
 def test_pictures_of_exercise_3_stand_beside_those_of_the_base_model(tmp_path: Path) -> None:
@@ -87,12 +91,10 @@ def test_nothing_to_see(tmp_path: Path) -> None:
     )
     (tmp_path / "broken" / "run").mkdir(parents=True)
     (tmp_path / "broken" / "run" / "request.json").write_text("{")
-    for folder in (empty, tmp_path / "broken", tmp_path / "nowhere", None):
+    for folder in (empty, tmp_path / "broken", tmp_path / "nowhere"):
         for exercise in ("ex1", "ex3", "ex4"):
-            assert exhibits.of(grade(exercise, folder=folder)) in (
-                Exhibits(),
-                Exhibits(caption=exhibits.of(grade(exercise, folder=folder)).caption),
-            )
+            assert figures.of(exhibited(grade(exercise), folder)) == ()
+    assert figures.of(grade("ex3")) == ()
 
 
 def test_less_than_a_megabyte(tmp_path: Path) -> None:
@@ -101,19 +103,19 @@ def test_less_than_a_megabyte(tmp_path: Path) -> None:
     ex3 = save_run(tmp_path / "3", {"PROMPTS": PROMPTS}, lora_images=many, base_images=[noise(200, 200)] * 12)
     ex4 = save_run(tmp_path / "4", {"PROMPTS": PROMPTS}, images={(i, 1): [noise(200, 300)] * 7 for i in range(14)})
     checks = [CheckResult(str(i), "title", Outcome.FAILED, 0, 1, found='"&<\0' * 50_000) for i in range(12)]
-    grades = [grade(name, *checks, folder={"ex3": ex3, "ex4": ex4}.get(name)) for name in TITLES]
-    page = student_page(record(*grades), TITLES, {each.exercise: exhibits.of(each) for each in grades})
+    folders = {"ex3": ex3, "ex4": ex4}
+    grades = [exhibited(grade(name, *checks), folders.get(name, tmp_path)) for name in TITLES]
+    page = student_page(record(*grades), TITLES, {each.exercise: figures.of(each) for each in grades})
     assert 300_000 < len(page.encode()) < MAX_BYTES
-    assert len(Page(page).all("img")) == 2 * exhibits.MAX_ROWS * exhibits.MAX_COLUMNS
+    assert len(Page(page).all("img")) == 2 * MAX_ROWS * MAX_COLUMNS
     assert "26 more pictures are not shown here" in page
     assert "… and more" in page
 
 
 def test_pictures_make_way_for_text() -> None:
     """Should texts fill a page by themselves, it is made without pictures rather than too large for a mail."""
-    large = {
-        "ex1": Exhibits(Gallery(("a",), (("b", (Picture("data:image/webp;base64," + "A" * MAX_BYTES, 8, 8, "c"),)),)))
-    }
+    picture = Picture("data:image/webp;base64," + "A" * MAX_BYTES, 8, 8, "c")
+    large = {"ex1": [Figure(Gallery(name="a", title="a", columns=["a"], rows=[]), (("b", (picture,)),))]}
     page = student_page(record(grade()), TITLES, large)
     assert len(page.encode()) < MAX_BYTES
     assert FAILED.hint in page

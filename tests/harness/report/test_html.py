@@ -10,12 +10,14 @@ import pytest
 
 from graders.harness.course.answers import Answer
 from graders.harness.course.likeness import Likeness
+from graders.harness.exhibits import MAX_CURVES, Curves, Gallery
+from graders.harness.exhibits import Table as Rows
 from graders.harness.live import feedback as live
 from graders.harness.live.checker import Live
 from graders.harness.marks import Gradebook, Record, Status
-from graders.harness.report import exhibits, pages
+from graders.harness.report import figures, pages
 from graders.harness.report.course import course_page
-from graders.harness.report.exhibits import Exhibits, Gallery, Picture
+from graders.harness.report.figures import Figure
 from graders.harness.report.html import student_page
 from graders.harness.result import CheckResult, Outcome
 from tests.harness.report import chromium
@@ -29,6 +31,7 @@ from tests.harness.report.records import (
     PERSON,
     TITLES,
     Page,
+    exhibited,
     grade,
     noise,
     nothing,
@@ -59,15 +62,16 @@ def attack(address: str) -> str:
     )
 
 
-def hung_with(text: str) -> dict[str, Exhibits]:
-    """An exhibit in which a hand-in has named everything."""
-    picture = Picture(_address(np.zeros((8, 8, 3), np.uint8)), 8, 8, text)
-    plot = exhibits.charts.plot({text: [0.3, 0.2, 0.1, 0.1]})
-    return {"ex1": Exhibits(Gallery((text, text), ((text, (picture, None)),), 3), "Pictures", plot)}
-
-
-def _address(pixels: np.ndarray) -> str:
-    return exhibits._encoded([pixels])[0][0]
+def hung_with(text: str) -> dict[str, tuple[Figure, ...]]:
+    """Exhibits in which a hand-in has named everything."""
+    said = {"title": text, "lead": text, "note": text}
+    rows = [(text, (np.zeros((8, 8, 3), np.uint8), None))]
+    shown = [
+        Gallery(name="a", columns=[text, text], rows=rows, left_out=3, **said),
+        Curves(name="b", curves={text: [0.3, 0.2, 0.1, 0.1]}, told={text: text}, steps=[text], unit=text[:4], **said),
+        Rows(name="c", columns=[text, text], rows=[[text, 0.25], [None, text]], **said),
+    ]
+    return {"ex1": figures.figures(shown)}
 
 
 def test_says_what_the_terminal_says() -> None:
@@ -264,7 +268,7 @@ def test_marks_are_not_told_by_colour_alone() -> None:
     ):
         assert said in page.text
     dashes = re.findall(r"\.curve-\d \{(.*)\}", (STYLES / "figures.css").read_text())
-    assert len({re.sub(r"stroke: .*?;", "", dash) for dash in dashes}) == exhibits.charts.MAX_CURVES
+    assert len({re.sub(r"stroke: .*?;", "", dash) for dash in dashes}) == MAX_CURVES
 
 
 def test_fits_a_phone(tmp_path: Path) -> None:
@@ -272,7 +276,8 @@ def test_fits_a_phone(tmp_path: Path) -> None:
     rows = {weights: [noise(64, 64)] * 4 for weights in [(0.0, 0.0), (1.0, 0.0), (0.7, 0.4)]}
     folder = save_run(tmp_path / "ex4", {"PROMPTS": ["a" * 60, "a cat"]}, images=rows)
     long = [saying("lora_" * 300), saying("\u0301\u0489" * 400)]
-    drawn = student_page(record(grade("ex4", folder=folder)), TITLES, {"ex4": exhibits.of(grade("ex4", folder=folder))})
+    graded = exhibited(grade("ex4"), folder)
+    drawn = student_page(record(graded), TITLES, {"ex4": figures.of(graded)})
     sizes = chromium.measured(
         [*(student_page(r, TITLES, hung_with("x" * 500)) for r in long), drawn], 360, tmp_path / "chromium"
     )

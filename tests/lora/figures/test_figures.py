@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from graders.harness import measured
+from graders.harness.hand_in import Evidence
 from graders.harness.measured import Table
-from graders.harness.report import exhibits
+from graders.harness.report import charts, figures
 from graders.harness.report.html import MAX_BYTES, student_page
 from graders.harness.result import CheckResult, Outcome
 from graders.lora import catalog
-from graders.lora.figures import gradients, timesteps
+from graders.lora.exhibits import exhibits, timesteps
+from graders.lora.figures import drawers, gradients
 from graders.lora.figures.gradients import LANE
-from graders.lora.figures.unet import MAX_CELLS, drawings
+from graders.lora.figures.unet import MAX_CELLS, Drawing, drawing
 from graders.lora.measures.architecture import Architecture
 from graders.lora.measures.layers import Kind
 from tests.harness.report import chromium
@@ -39,8 +41,14 @@ def page_of(exercise: str, tables: dict[str, Any], check: str = "") -> str:
     """The page of a result whose check has measured these tables."""
     stored = {part: measured.table(columns) for part, columns in tables.items()}
     checked = CheckResult(check or CHECKS[exercise], "title", Outcome.PASSED, 1, 1, measured=stored)
-    graded = grade(exercise, checked)
-    return student_page(record(graded), TITLES, {exercise: exhibits.of(graded)})
+    shown = figures.figures(exhibits(exercise, Evidence(Path("nowhere")), {checked.id: checked.measured}))
+    return student_page(record(grade(exercise, checked)), TITLES, {exercise: shown})
+
+
+def unet(table: Table) -> Drawing:
+    drawn = drawing(table)
+    assert drawn is not None
+    return drawn
 
 
 def everything(sd15: Architecture) -> list[str]:
@@ -87,14 +95,14 @@ def test_as_many_squares_as_layers(sd15: Architecture) -> None:
     """Squares are filled, empty or crossed for as many layers as were chosen, left out or chosen by mistake."""
     asked = sd15.cross_attention
     queries = [name for name in asked if ".to_q" in name]
-    (drawing,) = drawings({"": sd15.blocks.spread(asked, [*queries, "conv_in"], sd15.layers)})
-    squares = {block.name: (block.filled, block.empty, block.crossed) for block in drawing.blocks}
+    some = unet(sd15.blocks.spread(asked, [*queries, "conv_in"], sd15.layers))
+    squares = {block.name: (block.filled, block.empty, block.crossed) for block in some.blocks}
     assert squares["down 1"] == (2, 6, 0)
     assert squares["up 3"] == (3, 9, 0)
     assert squares["outside of the blocks"] == (0, 0, 1)
-    (drawing,) = drawings({"": sd15.blocks.spread(asked, sd15.modules, sd15.layers)})
-    assert drawing.each > 1
-    assert max(block.filled + block.empty + block.crossed for block in drawing.blocks) <= 2 * MAX_CELLS
+    every = unet(sd15.blocks.spread(asked, sd15.modules, sd15.layers))
+    assert every.each > 1
+    assert max(block.filled + block.empty + block.crossed for block in every.blocks) <= 2 * MAX_CELLS
 
 
 def test_ranks_on_the_same_layers_share_a_drawing(sd15: Architecture) -> None:
@@ -157,7 +165,8 @@ def test_where_adapters_act() -> None:
     page = Page(page_of("ex3", tables, "denoises_the_style"))
     assert "rank 4 : 40 % at t = 125, 5 % at t = 875" in page.text
     assert "rank 16 : 10 % at t = 125, 15 % at t = 875; most, 30 %, at t = 375" in page.text
-    plot = timesteps.curves({part: measured.table(table) for part, table in tables.items()})
+    (curves,) = timesteps({part: measured.table(table) for part, table in tables.items()})
+    plot = charts.plot(curves)
     assert plot is not None
     heights = [float(y) for y in re.findall(r",([\d.]+)", plot.curves[0].path)]
     assert heights == [0.0, 37.5, 50.0, 87.5]
@@ -206,7 +215,7 @@ def test_figures_are_told_in_words(sd15: Architecture) -> None:
 
 def test_marks_differ_in_more_than_colour() -> None:
     """A, B and W have ends, and squares fillings, of their own."""
-    style = (Path(exhibits.__file__).parent / "templates" / "figures.css").read_text()
+    style = Path(drawers.__file__).with_name("figures.css").read_text()
     shapes = {kind: re.search(rf"svg \.{kind} {{(.*)}}", style) for kind in ("hole", "b", "w", "filled", "empty")}
     assert all(shapes.values())
     assert "linecap: square" in shapes["b"][1]  # type: ignore[index]
