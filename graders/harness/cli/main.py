@@ -53,6 +53,13 @@ class _Commands(click.Group):
             return own.every()
         return next((command for command in lesson.commands() if command.name == name), None)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except ExplainedError as error:  # of the lesson that is asked for, before there is a command
+            terminal.complain(error)
+            ctx.exit(EXIT_UNGRADABLE)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
