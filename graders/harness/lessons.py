@@ -17,6 +17,7 @@ from types import ModuleType
 
 from graders.harness.errors import ExplainedError
 from graders.harness.lesson import INTERFACE, Lesson
+from graders.harness.validation import faults
 
 GROUP = "graders.lessons"
 VARIABLE = "GRADE_LESSON"
@@ -47,9 +48,12 @@ def mean(lesson: str) -> Lesson:
 
 def meant() -> Lesson:
     """The lesson that is meant: that of :data:`VARIABLE`, or the only one that is installed. Raises :class:`LessonError`."""
-    if named := os.environ.get(VARIABLE):
-        return load(named)
-    return load(_only())
+    return load(name_of_meant())
+
+
+def name_of_meant() -> str:
+    """Its name, or its path."""
+    return os.environ.get(VARIABLE) or _only()
 
 
 @cache
@@ -68,8 +72,16 @@ def _only() -> str:
 def load(lesson: str) -> Lesson:
     """A lesson by its name, or by the path of the module or the package that has it as ``LESSON``.
 
-    Raises :class:`LessonError` if there is none, or it does not fit.
+    Raises :class:`LessonError` if there is none, or something is wrong with it.
     """
+    found = read(lesson)
+    if fault := next(faults(found), None):
+        raise LessonError(fault.problem, fault.fix)
+    return found
+
+
+def read(lesson: str) -> Lesson:
+    """The same, whatever is wrong with it, but for what no version of the graders can use."""
     points = installed()
     if lesson in points:
         try:
