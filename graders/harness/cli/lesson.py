@@ -21,6 +21,19 @@ def lesson() -> None:
 
 
 @lesson.command()
+@click.argument("name")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+def new(name: str, folder: Path | None) -> None:
+    """Write the package of a lesson NAME into FOLDER, or into a new folder of its name: one exercise, which works."""
+    from graders.harness.new_lesson import write
+
+    folder = folder or Path(name)
+    write(name, folder)
+    click.echo(f"{folder}: README.md there says what is what.")
+    click.echo(f"Go on with: grade lesson check {folder}")
+
+
+@lesson.command()
 @click.argument("path", required=False, metavar="[NAME|PATH]")
 @click.option("--exercise", "exercises", multiple=True, metavar="EXERCISE", help="Only this one (repeat).")
 @click.option("--all", "everything", is_flag=True, help="Grade the whole zoo, and not only what is sampled of it.")
