@@ -112,10 +112,10 @@ LESSON = _Lora(
     # CPU and two cores, with torch 2.13.0+cpu, diffusers 0.42.1 and Python 3.11. Exercises 3 and 4 ran with
     # `-p NUM_INFERENCE_STEPS=2`, and 3 with `-p STEPS=10`: it takes more time to do the same more often, and no more memory.
     outlines={
-        "ex1": Outline("graders.ex1", memory=932 << 20, disk=1 << 20, seconds=10),
-        "ex2": Outline("graders.ex2", memory=1160 << 20, disk=42 << 20, seconds=20),
-        "ex3": Outline("graders.ex3", memory=1545 << 20, disk=3 << 20, seconds=150),
-        "ex4": Outline("graders.ex4", memory=1154 << 20, disk=2 << 20, seconds=40),
+        "ex1": Outline("graders.ex1", points=20, memory=932 << 20, disk=1 << 20, seconds=10),
+        "ex2": Outline("graders.ex2", points=25, memory=1160 << 20, disk=42 << 20, seconds=20),
+        "ex3": Outline("graders.ex3", points=35, memory=1545 << 20, disk=3 << 20, seconds=150),
+        "ex4": Outline("graders.ex4", points=20, memory=1154 << 20, disk=2 << 20, seconds=40),
     },
     notebooks=catalog.data_folder("assignments"),
     fixtures=digests.fixtures(),

@@ -35,7 +35,6 @@ from graders.harness.report.markdown import student_markdown
 from graders.harness.result import load
 from tests.harness.course import generated
 
-CHECKOUT = Path(__file__).parents[1]
 STUDENTS = 40
 RULES = ("--attempts", "best", "--due", "2026-11-20T00:00+00:00", "--late-penalty", "10")
 
@@ -51,9 +50,9 @@ def _run(place: Path, *arguments: object) -> None:
 def record(place: Path) -> None:
     """Run everything that has not been run yet."""
     place.mkdir(parents=True, exist_ok=True)
-    _run(place, "zoo", CHECKOUT, "-o", place / "zoo")
+    _run(place, "zoo", "-o", place / "zoo")
     if not (place / ".grade" / "reference").is_dir():
-        _run(place, "reference", CHECKOUT)
+        _run(place, "reference")
     students = generated.course(STUDENTS, generated.FEW_TRAIN)
     for number, layout in enumerate(generated.LAYOUTS):
         archive = place / f"{layout.__name__}.zip"

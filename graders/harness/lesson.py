@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from graders.harness.data import documents
-from graders.harness.data.fixtures import Fixtures
+from graders.harness.data.fixtures import NO_FIXTURES, Fixtures
 from graders.harness.errors import ExplainedError
 from graders.harness.exhibits import Drawer, Exhibit
 from graders.harness.finding import Finding
@@ -102,11 +102,12 @@ class Exercise:
 class Outline:
     """What is known of an exercise without its rubric, which takes seconds to import.
 
-    ``rubric`` is the module with its ``EXERCISE`` and its checks. Grading it takes at most so many bytes of memory and of
-    disk, and about so many ``seconds``, with both its runs.
+    ``rubric`` is the module with its ``EXERCISE`` and its checks, which have so many ``points`` together. Grading it takes at
+    most so many bytes of memory and of disk, and about so many ``seconds``, with both its runs.
     """
 
     rubric: str
+    points: float
     memory: int
     disk: int
     seconds: float
@@ -150,7 +151,7 @@ class Lesson:
     home: Path
     outlines: Mapping[str, Outline]
     notebooks: Path
-    fixtures: Fixtures
+    fixtures: Fixtures = NO_FIXTURES
     misconceptions: Mapping[str, str] = field(default_factory=dict)
     interface: int = INTERFACE
     solutions: Path | None = None

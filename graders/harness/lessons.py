@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tomllib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import ModuleType
 
 from graders.harness.errors import ExplainedError
 from graders.harness.lesson import INTERFACE, Lesson
+from graders.harness.validation import faults
 
 GROUP = "graders.lessons"
 VARIABLE = "GRADE_LESSON"
@@ -47,9 +49,12 @@ def mean(lesson: str) -> Lesson:
 
 def meant() -> Lesson:
     """The lesson that is meant: that of :data:`VARIABLE`, or the only one that is installed. Raises :class:`LessonError`."""
-    if named := os.environ.get(VARIABLE):
-        return load(named)
-    return load(_only())
+    return load(name_of_meant())
+
+
+def name_of_meant() -> str:
+    """Its name, or its path."""
+    return os.environ.get(VARIABLE) or _only()
 
 
 @cache
@@ -68,8 +73,16 @@ def _only() -> str:
 def load(lesson: str) -> Lesson:
     """A lesson by its name, or by the path of the module or the package that has it as ``LESSON``.
 
-    Raises :class:`LessonError` if there is none, or it does not fit.
+    Raises :class:`LessonError` if there is none, or something is wrong with it.
     """
+    found = read(lesson)
+    if fault := next(faults(found), None):
+        raise LessonError(fault.problem, fault.fix)
+    return found
+
+
+def read(lesson: str) -> Lesson:
+    """The same, whatever is wrong with it, but for what no version of the graders can use."""
     points = installed()
     if lesson in points:
         try:
@@ -95,16 +108,21 @@ def load(lesson: str) -> Lesson:
 def _module(place: Path) -> ModuleType:
     """The module or package at a path, imported under its own name."""
     place = place.absolute()
-    if place.is_dir() and not (place / "__init__.py").is_file():
+    name = _of_checkout(place)
+    if name:
+        place = (place / "src" if (place / "src").is_dir() else place).joinpath(*name.split("."))
+        place = place if place.is_dir() else place.with_suffix(".py")
+    elif place.is_dir() and not (place / "__init__.py").is_file():
         inside = [
             path.parent for path in sorted(place.glob("*/__init__.py")) if f"{OBJECT} =" in path.read_text("utf-8")
         ]
         if len(inside) != 1:
             raise LessonError(f"There is no lesson in {place}.", f"Name the package or module that defines {OBJECT}.")
         place = inside[0]
-    if place.parent.as_posix() not in sys.path:
-        sys.path.insert(0, str(place.parent))
-    name = place.stem
+    name = name or place.stem
+    looked_in = str(place.parents[name.count(".")])
+    if looked_in not in sys.path:
+        sys.path.insert(0, looked_in)
     try:
         module = importlib.import_module(name)
     except Exception as error:
@@ -113,3 +131,13 @@ def _module(place: Path) -> ModuleType:
     if Path(module.__file__ or "").resolve() not in (place.resolve(), (place / "__init__.py").resolve()):
         raise LessonError(f"{place} cannot be imported: there is another module {name}.", "Give it another name.")
     return module
+
+
+def _of_checkout(place: Path) -> str:
+    """The module of the lesson that the package in a checkout brings, as its pyproject.toml says; "" if it says nothing."""
+    try:
+        document = tomllib.loads((place / "pyproject.toml").read_text("utf-8"))
+        points = document["project"]["entry-points"][GROUP]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return next((str(value).partition(":")[0] for value in points.values()), "")

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from graders.harness.result import CheckResult, Outcome
 from graders.harness.rubric import NotReached, Undecided, Verdict, fail
 
+HARD_CODED = "hard-coded"
+"""The misconception of a hand-in that is right for one input only."""
+
 
 @dataclass(frozen=True)
 class Again:
@@ -58,7 +61,7 @@ class Again:
             expected="answers that are computed from the parameters, and so are right for other input, too",
             hint="Look for numbers, names and paths that you typed in where a parameter, or something computed from it, "
             "belongs. Change the parameters yourself and run all cells again.",
-            misconception=next((check.misconception for check in lost if check.misconception), "hard-coded"),
+            misconception=next((check.misconception for check in lost if check.misconception), HARD_CODED),
         )
 
 

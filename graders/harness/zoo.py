@@ -17,6 +17,7 @@ import nbformat
 import torch
 from nbformat import NotebookNode
 
+from graders.harness import lessons
 from graders.harness.checking import titles
 from graders.harness.course.once import grade_once
 from graders.harness.errors import ExplainedError
@@ -177,20 +178,42 @@ class Graded:
         return self.submission.false_verdicts(self.result)
 
 
-def load(exercise: str, checkout: Path) -> Pen:
-    """The zoo of an exercise: `RIGHT`, `WRONG` and, where need be, `PARAMETERS` and `TRAINED_IN` of its test module."""
-    source = checkout / "tests" / "submissions" / f"{exercise}.py"
-    reference = checkout / "reference_solutions" / f"{exercise}.ipynb"
-    if not source.is_file() or not reference.is_file():
-        raise ZooError(f"There is no zoo of {exercise} in {checkout}.", "Name the folder of a checkout of the graders.")
+def reference_of(exercise: str) -> Path:
+    """The reference solution of an exercise; :class:`ZooError` if it is not on this machine."""
+    return _there(lessons.meant().solutions, f"{exercise}.ipynb", "reference solution")
+
+
+def load(exercise: str) -> Pen:
+    """The zoo of an exercise: `RIGHT`, `WRONG` and, where need be, `PARAMETERS` and `TRAINED_IN` of its module.
+
+    Raises :class:`ZooError` if the lesson has none on this machine.
+    """
+    lesson, reference = lessons.meant(), reference_of(exercise)
+    source = _there(lesson.zoo, f"{exercise}.py", "zoo")
     spec = importlib.util.spec_from_file_location(f"zoo_of_{exercise}", source)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    submissions = (Submission("the reference solution", (), sampled=True), *module.RIGHT, *module.WRONG)
-    parameters = {"DEVICE": "cpu", **getattr(module, "PARAMETERS", {})}
+    try:
+        spec.loader.exec_module(module)
+        own = (*module.RIGHT, *module.WRONG)
+    except Exception as error:  # it is code, and may do anything
+        raise ZooError(f"{source} cannot be used ({type(error).__name__}: {error}).", "Mend it there.") from error
+    submissions = (Submission("the reference solution", (), sampled=True), *own)
+    device = {"DEVICE": "cpu"} if "DEVICE" in lesson.exercise(exercise).parameters else {}
+    parameters = {**device, **getattr(module, "PARAMETERS", {})}
     return Pen(exercise, reference, submissions, parameters, getattr(module, "TRAINED_IN", ""))
+
+
+def _there(folder: Path | None, name: str, what: str) -> Path:
+    """A file that lies with an author of the lesson, and not in its package."""
+    if folder is None or not (folder / name).is_file():
+        where = f": there is no {folder / name}" if folder else ""
+        raise ZooError(
+            f"The lesson {lessons.meant().name} has no {what} of {name.partition('.')[0]} here{where}.",
+            "Give a checkout of the lesson: --lesson PATH",
+        )
+    return folder / name
 
 
 class Keeper:

@@ -90,7 +90,7 @@ def test_nothing_to_rescore(tmp_path: Path) -> None:
 
 def test_zoo_goes_on(tmp_path: Path) -> None:
     """A hand-in of the zoo that was run before is not run again, and one that changed is, by whichever process."""
-    pen = load_pen("ex1", CHECKOUT)
+    pen = load_pen("ex1")
     [submission] = [s for s in pen.submissions if s.title == "everything typed in"]
     executed = tmp_path / "ex1" / "everything-typed-in" / "graded" / "run" / "evidence" / "executed.ipynb"
     times = []

@@ -6,7 +6,6 @@
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,7 @@ from graders.lesson import LESSON
 from graders.lora.misconceptions import MISCONCEPTIONS
 from tests.harness.report.records import TITLES, Page, grade, record
 
-CHECKOUT = Path(__file__).parents[2]
-PENS = {name: load(name, CHECKOUT) for name in LESSON.names}
+PENS = {name: load(name) for name in LESSON.names}
 PENS["ex3"] = replace(PENS["ex3"], parameters={**PENS["ex3"].parameters, "STEPS": 100})
 """With as few steps as the style is learned in."""
 HAND_INS = [

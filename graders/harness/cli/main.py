@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from graders.harness import DISTRIBUTION, lessons, options
 from graders.harness.cli import own
 from graders.harness.cli.batch import autograder, batch, forget, report, rescore
 from graders.harness.cli.exercises import ExerciseName, named
+from graders.harness.cli.lesson import lesson
 from graders.harness.cli.mark import mark
 from graders.harness.cli.own_notebook import EXIT_UNGRADABLE
 from graders.harness.cli.progress import progress
@@ -52,6 +52,13 @@ class _Commands(click.Group):
         if name == "all":
             return own.every()
         return next((command for command in lesson.commands() if command.name == name), None)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except ExplainedError as error:  # of the lesson that is asked for, before there is a command
+            terminal.complain(error)
+            ctx.exit(EXIT_UNGRADABLE)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -98,66 +105,32 @@ def _quiet() -> None:
 
 
 @main.command()
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @own.device
 @own.isolation
-def reference(folder: Path, device: str | None, isolation: str) -> None:
-    """Grade every reference solution in FOLDER (a checkout) on everything that hand-ins may meet.
+def reference(device: str | None, isolation: str) -> None:
+    """Grade every reference solution on everything that hand-ins may meet.
 
     Fails unless each gets full marks with every set of parameters.
     """
     from graders.harness import grade as grading
     from graders.harness.checking import CHECK_SECONDS
+    from graders.harness.trial import references
 
     console = Console(file=sys.stdout)
-    failed = False
-    times: list[tuple[float, str]] = []
-    for name in lessons.meant().names:
-        notebook = folder / "reference_solutions" / f"{name}.ipynb"
-        exercise = grading.module_of(name).EXERCISE
-        for other in range(max(1, len(exercise.others))):
-            place = Path.cwd() / ".grade" / "reference" / f"{name}-{other}"
-            with progress(console, name) as watcher:
-                timed = _Timed(watcher.on_check, name)
-                listening = grading.Watcher(watcher.on_run, timed.on_check)
-                result = grading.grade(
-                    name, notebook, place, own.given((), device), listening, other, grading.setting(isolation)
-                )
-                timed.end()
-            times += timed.times
-            right = result.exit_status == 0
-            failed = failed or not right
-            shown = f", parameters {other + 1} of {len(exercise.others)}" if len(exercise.others) > 1 else ""
-            mark = "[green]✓[/]" if right else "[red]✗[/]"
-            console.print(f"{mark} {name}{shown}: {wording.score(result)}", highlight=False)
-            if not right:
-                terminal.render(result, console, title=exercise.title)
-    seconds, check = max(times)
+    lesson = lessons.meant()
+    place, within = Path.cwd() / ".grade" / "reference", grading.setting(isolation)
+    graded = []
+    for one in references(lesson, lesson.names, place, own.given((), device), within, partial(progress, console)):
+        graded.append(one)
+        mark = "[green]✓[/]" if one.right else "[red]✗[/]"
+        console.print(f"{mark} {one.exercise}{one.parameters}: {wording.score(one.result)}", highlight=False)
+        if not one.right:
+            terminal.render(one.result, console, title=lesson.exercise(one.exercise).title)
+    seconds, check = max(times for one in graded for times in one.times)
     console.print(
         f"The slowest check took {seconds:.1f} s: {check}. A check may take {CHECK_SECONDS:.0f} s.", highlight=False
     )
-    sys.exit(1 if failed else 0)
-
-
-class _Timed:
-    """How long each check takes, from when it is announced until the next one is."""
-
-    def __init__(self, on_check: Callable[[str], None], exercise: str) -> None:
-        self.times: list[tuple[float, str]] = []
-        self._tell, self._exercise = on_check, exercise
-        self._running: tuple[float, str] | None = None
-
-    def on_check(self, title: str) -> None:
-        """A check begins."""
-        self.end()
-        self._running = time.monotonic(), title
-        self._tell(title)
-
-    def end(self) -> None:
-        """The check that runs, if one does, has ended."""
-        if self._running:
-            self.times.append((time.monotonic() - self._running[0], f"{self._exercise}, {self._running[1]}"))
-        self._running = None
+    sys.exit(0 if all(one.right for one in graded) else 1)
 
 
 @main.command()
@@ -206,7 +179,6 @@ def list_lessons() -> None:
 
 
 @main.command()
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--exercise", "exercises", multiple=True, type=ExerciseName(), help="Only this one (repeat).")
 @click.option(
     "-o",
@@ -214,8 +186,8 @@ def list_lessons() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep notebooks, results and feedback here, and go on with what is here already.",
 )
-def zoo(folder: Path, exercises: tuple[str, ...], output: Path | None) -> None:
-    """Grade every hand-in of the zoo in FOLDER (a checkout) and compare each verdict with what is known."""
+def zoo(exercises: tuple[str, ...], output: Path | None) -> None:
+    """Grade every hand-in of the zoo and compare each verdict with what is known."""
     from graders.harness import zoo as keeping
     from graders.harness.report.zoo import render
 
@@ -226,7 +198,7 @@ def zoo(folder: Path, exercises: tuple[str, ...], output: Path | None) -> None:
             futures = [
                 future
                 for name in exercises or lessons.meant().names
-                for pen in [keeping.load(name, folder)]
+                for pen in [keeping.load(name)]
                 for future in keeper.grade(pen, pen.submissions).values()
             ]
             sys.exit(render(futures, console))
@@ -272,16 +244,17 @@ def collect_answers(file: Path, references: Path) -> None:
 
 
 @main.command()
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
-def release(folder: Path) -> None:
-    """Write assignments/ from reference_solutions/ in FOLDER (a checkout of the graders)."""
+@click.argument("lesson", required=False, metavar="[NAME|PATH]")
+def release(lesson: str | None) -> None:
+    """Write the assignments of a lesson from its reference solutions: of the one that is meant, or NAME, or that in PATH."""
     from graders.harness.release import release as make
 
-    for solution in sorted((folder / "reference_solutions").glob("*.ipynb")):
-        assignment = folder / "assignments" / solution.name
+    found = lessons.read(lesson or lessons.name_of_meant())  # without its assignments it is not valid
+    for solution in sorted(found.solutions.glob("*.ipynb")) if found.solutions else ():
+        assignment = found.notebooks / solution.name
         make(solution, assignment)
         click.echo(assignment)
 
 
-for _command in (batch, rescore, report, mark, forget, autograder):
+for _command in (batch, rescore, report, mark, forget, autograder, lesson):
     main.add_command(_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +29,7 @@ class OtherFixtures(ExplainedError):
 
 @dataclass(frozen=True)
 class Fixtures:
-    """The fixtures in the folder ``root``, which need not be there for a lesson that has none.
+    """The fixtures in the folder ``root``; a lesson that has none has :data:`NO_FIXTURES`.
 
     ``manifest`` is a file that says what they are: ``{"fixtures": {NAME: {"files": {PATH: SHA-256}}}}``, each path below the
     folder that it is in; without one, whatever lies there is right. ``remedy`` says how they can be had again. ``before`` are
@@ -82,6 +83,10 @@ class Fixtures:
                     "Grade it again, which runs its notebook.",
                 )
 
+    def missing(self, parameters: Mapping[str, Any]) -> list[str]:
+        """The fixtures that parameters name and that are not there, by their paths below the fixtures folder."""
+        return [name for name in self._named(list(parameters.values())) if not (self.root / name).exists()]
+
     def _given(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         given = {}
         for name in self._named(list(parameters.values())):
@@ -108,6 +113,10 @@ class Fixtures:
         elif isinstance(value, list | tuple | dict):
             for item in value.values() if isinstance(value, dict) else value:
                 yield from self._named(item)
+
+
+NO_FIXTURES = Fixtures(Path(os.devnull, "fixtures"))
+"""Of a lesson whose notebooks need no models and no data: a folder that is nowhere."""
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -280,6 +280,11 @@ def parameter_cells(notebook: NotebookNode, parameters: Collection[str]) -> list
     return [cell for cell in cells if len(_assigned(cell, {*parameters})) >= min(2, len(parameters)) > 0]
 
 
+def assigned(notebook: NotebookNode, parameters: Collection[str]) -> set[str]:
+    """The parameters that the cells of parameters assign."""
+    return set[str]().union(*(_assigned(cell, {*parameters}) for cell in parameter_cells(notebook, parameters)))
+
+
 def _assigned(cell: NotebookNode, parameters: set[str]) -> set[str]:
     """The parameters that a code cell assigns at its top level, without looking at one."""
     tree = source.code(NotebookNode({"cells": [cell]}))[0].tree

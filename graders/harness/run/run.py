@@ -26,7 +26,7 @@ from graders.harness.data import files, values
 from graders.harness.data.saving import save
 from graders.harness.ending import RunError, RunReport, read_report
 from graders.harness.errors import MachineError, TroubleError
-from graders.harness.run import MARK, TROUBLE, notebook, source
+from graders.harness.run import KINDS, MARK, TROUBLE, notebook, source
 from graders.harness.run.beside import FILE
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.limits import Limits
@@ -36,7 +36,6 @@ from graders.harness.run.unconfined import NoIsolation
 
 START_LIMIT = 120.0
 """Seconds within which the kernel has to be ready."""
-KINDS = ("value", "tensor", "pictures", "module", "optimizer")
 _READ_AT_IMPORT = re.compile(
     r"\b(?:ACCELERATE|CUDA|DATASETS|DIFFUSERS|HF|HUGGINGFACE|KMP|MKL|MPL|NUMEXPR|NVIDIA|OMP|OPENBLAS|PEFT|PYTHON|PYTORCH"
     r"|TOKENIZERS|TORCH|TRANSFORMERS|XDG)[A-Z0-9]*_[A-Z0-9_]+\b"
@@ -85,7 +84,7 @@ def run(
     """Run the notebook once in the new folder ``run_folder`` and give what it left.
 
     ``parameters`` are injected; ``OUTPUT_DIR``, a folder relative to the working directory, is ``output`` unless given.
-    ``hand_in`` maps the names of the variables to collect to one of :data:`KINDS`. The notebook may run for
+    ``hand_in`` maps the names of the variables to collect to one of :data:`graders.harness.run.KINDS`. The notebook may run for
     ``time_limit`` seconds and each cell for ``cell_limit``; interrupting it and collecting may take up to twice
     ``grace`` seconds more. ``environment`` is added to the kernel's, which is otherwise nearly empty; ``readable`` are
     the files and folders that the parameters name. The cells with the ids ``left_out`` do not run; ``beside`` is an

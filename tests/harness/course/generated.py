@@ -21,7 +21,6 @@ from graders.harness.zoo import replace as replaced
 from graders.lesson import LESSON
 from tests.hostile import amok
 
-CHECKOUT = Path(__file__).parents[3]
 UNTOUCHED = "the assignment as it was handed out"
 NAMES = (
     "Ada Lovelace", "Zoë Müller-Ørsted", "=cmd|' /C calc'!A0", "نور الهدى", "李 小龍", "O'Brien, Mary \"Mo\"",
@@ -57,7 +56,7 @@ def notebooks() -> dict[str, Iterator[Known]]:
 
 def _mostly_right(name: str) -> Iterator[Known]:
     """Nine that are right or have a mistake, one that was never begun, and so on."""
-    pen = load(name, CHECKOUT)
+    pen = load(name)
     begun = [s for s in pen.submissions if s.ended == "completed" and s.title != UNTOUCHED and not s.pretrained]
     source = itertools.cycle([_known(pen, submission) for submission in begun])
     if name == "ex3":  # what the zoo says is known for half the steps; a quarter of them is enough to run
@@ -71,14 +70,14 @@ def _mostly_right(name: str) -> Iterator[Known]:
 
 def reference(name: str, count: int) -> list[HandedIn]:
     """Students who hand in the reference solution."""
-    pen = load(name, CHECKOUT)
+    pen = load(name)
     known = _known(pen, pen.submissions[0])
     marked = [replace(known, content=_marked(known.content, f"{number}")) for number in range(count)]
     return [HandedIn(n + 1, NAMES[n % len(NAMES)], (one,), late=False) for n, one in enumerate(marked)]
 
 
 def _hostile() -> Iterator[Known]:
-    solution = load("ex1", CHECKOUT).reference
+    solution = load("ex1").reference
     cases = [c for c in amok.CASES if c.exercise == "ex1" and c.kept and "timeout" not in c.ended]
     return itertools.cycle([Known("ex1", _with_attack(solution, case.attack), _full_marks) for case in cases])
 
