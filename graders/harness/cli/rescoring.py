@@ -74,11 +74,9 @@ def _rubrics(checked: Sequence[tuple[Result, Result]]) -> str:
     )
     if not others:
         return "The rubric is the one that these results were made with."
-    listed = ", ".join(f"{count} {lesson}" for lesson, count in others.items())
-    now = next(after for _, after in checked).origin["made_by"]
-    return (
-        f"The rubric is another one, {_lesson(now)}, than that of {others.total()} of {len(checked)} results: {listed}."
-    )
+    listed = ", ".join(f"{count} by {lesson}" for lesson, count in others.items())
+    made = f"Another rubric made {sum(others.values())} of {counted(len(checked), 'result')}: {listed}."
+    return f"{made} That of now is {_lesson(checked[0][1].origin['made_by'])}."
 
 
 def _rubric(result: Result) -> object:
@@ -88,7 +86,7 @@ def _rubric(result: Result) -> object:
 def _lesson(made_by: Mapping[str, object]) -> str:
     """Which lesson made a result, by name, version and the beginning of its rubric's digest."""
     name, version, rubric = (made_by.get(key) for key in ("lesson", "lesson_version", "rubric"))
-    return one_line(f"of {name} {version} ({rubric})", 60) if rubric else "from before it was recorded"
+    return one_line(f"{name} {version} ({str(rubric)[:12]})", 60) if rubric else "one that was not recorded"
 
 
 def _totals(checked: Sequence[tuple[Result, Result]], changes: Counter[str]) -> str:

@@ -271,7 +271,7 @@ def test_rescore(story: Story) -> None:
     assert done.status == 1, done.printed
     for said in (dry.stdout, done.stdout):
         assert re.search(rf"ex1 lovelaceada: [\d.]+ of 20 to 20 of 20: {check.id} 0/(\d+) to \1/\1", said)
-        assert "than that of 1 of 3 results: 1 of lora" in said
+        assert "Another rubric made 1 of 3 results: 1 by lora" in said
         assert f"1 of 3 totals change: 1 higher; {check.id} in 1." in said
     assert [load(one).id for one in (path.parent / "earlier").iterdir()] == [other.id]
     again = grade("rescore", story.batch.results, "--dry-run", folder=story.batch.place, COLUMNS="300")
