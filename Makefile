@@ -32,8 +32,9 @@ test: $(BIN)/grade
 QUICK := $(addprefix tests/,harness/data/test_cells.py harness/data/test_saving.py harness/gradebooks harness/report \
 	harness/course/test_answers.py harness/course/test_discovery.py harness/course/test_likeness.py \
 	harness/course/test_marking.py harness/course/test_provenance.py harness/course/test_roster.py \
-	harness/run/test_evidence.py harness/run/test_notebook.py harness/test_checking.py harness/test_exhibits.py harness/test_measured.py \
-	harness/test_release.py harness/test_second_run.py lora/figures lora/measures/test_blocks.py \
+	harness/run/test_evidence.py harness/run/test_notebook.py harness/test_checking.py harness/test_exhibits.py \
+	harness/test_measured.py \
+	harness/test_release.py harness/test_result.py harness/test_second_run.py lora/figures lora/measures/test_blocks.py \
 	lora/measures/test_combined_weight.py lora/measures/test_composition_mistakes.py lora/measures/test_layer_names.py \
 	lora/measures/test_layers.py lora/measures/test_losses.py lora/measures/test_pictures.py lora/measures/test_tables.py)
 

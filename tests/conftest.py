@@ -1,7 +1,8 @@
 """Tests run side by side, and what each of them computes must not fight the others for the cores."""
 
+import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,29 @@ def pytest_collection() -> Generator[None, object, object]:
     """Import the tests, and the libraries that they need."""
     with importing():
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _results_keep_to_their_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every result that is written here is held against the schema at once, and those that other processes wrote at the end."""
+    from graders.harness.result import Result
+    from tests.documents import ensure_documented, results_below
+
+    to_json = Result.to_json
+
+    def checked(result: Result) -> str:
+        text = to_json(result)
+        ensure_documented(json.loads(text))
+        return text
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Result, "to_json", checked)
+        yield
+    for path, document in results_below(tmp_path_factory.getbasetemp()):
+        try:
+            ensure_documented(document)
+        except AssertionError as error:
+            raise AssertionError(f"{path}: {error}") from None
 
 
 def pytest_report_header() -> list[str]:

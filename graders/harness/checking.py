@@ -117,7 +117,7 @@ class _Plugin:
     def _conclude(self, item: pytest.Item, error: Exception | None) -> None:
         verdict = self._verdicts[_id(item)]
         (mark,) = item.iter_markers("points")
-        points = 0.0 if verdict.rehearsal else float(mark.args[0])
+        worth = 0.0 if verdict.rehearsal else float(mark.args[0])
         title, why = _doc(item)
         parts = verdict.parts = {name: self._known(item, e) for name, e in _parts(verdict, error).items()}
         ended = {name: e for name, e in parts.items() if e is not None}
@@ -162,9 +162,9 @@ class _Plugin:
         earned = 1 - (len(ended) - len(free)) / len(parts)
         if verdict.shares and not left and not faults:
             earned, undecided = verdict.shares
-        open_ = round(points * undecided, 2)
-        decided = round(points - open_, 2)
-        score = min(round(points * earned, 2), decided)
+        open_ = round(worth * undecided, 2)
+        decided = round(worth - open_, 2)
+        score = min(round(worth * earned, 2), decided)
         verdict.concluded = CheckResult(_id(item), title, outcome, score, decided, why=why, undecided=open_, **texts)
         if not self._only or _id(item) in self._only:
             self.checks.append(verdict.concluded)
@@ -257,10 +257,17 @@ class Checked:
     seconds: Mapping[str, float]
 
 
+def points(module: ModuleType) -> dict[str, float]:
+    """The points that can be had for each check of a grader module, as its markers say."""
+    return {
+        name: float(sum(mark.args[0] for mark in getattr(check, "pytestmark", ()) if mark.name == "points"))
+        for name, check in _checks(module).items()
+    }
+
+
 def max_score(module: ModuleType) -> float:
-    """The points that can be had in a grader module, as its markers say."""
-    marks = [mark for check in _checks(module).values() for mark in getattr(check, "pytestmark", ())]
-    return float(sum(mark.args[0] for mark in marks if mark.name == "points"))
+    """The points that can be had in a grader module."""
+    return sum(points(module).values())
 
 
 def titles(module: ModuleType, fixture: str = "") -> dict[str, str]:

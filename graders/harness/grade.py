@@ -16,18 +16,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graders.harness import exhibits, lessons
+from graders.harness import exhibits, lessons, origin
 from graders.harness.checking import Checked, CheckLimits, run_checks, titles
 from graders.harness.contents import Contents
+from graders.harness.data import documents, files
 from graders.harness.data.claim import claimed
+from graders.harness.data.documents import DamagedError
 from graders.harness.data.files import named_by, with_blobs
+from graders.harness.data.saving import make_folder, put
 from graders.harness.errors import ExplainedError
 from graders.harness.hand_in import HandIn
 from graders.harness.imports import importing
 from graders.harness.lesson import Exercise
 from graders.harness.machine.packages import blame
 from graders.harness.profile import Profile
-from graders.harness.result import Result
+from graders.harness.result import Result, load
 from graders.harness.run import cores, imports, isolations
 from graders.harness.run.beside import modules
 from graders.harness.run.evidence import Evidence
@@ -40,6 +43,10 @@ from graders.harness.run.run import Progress, run
 from graders.harness.run.sandbox import Isolation
 from graders.harness.run.unconfined import NoIsolation
 from graders.harness.second_run import Again
+
+EARLIER = "earlier"
+"""The folder, beside a result, of those that it had before it was checked again; each is called after its id."""
+EARLIER_KEPT = 10
 
 
 class GradingError(ExplainedError):
@@ -168,6 +175,7 @@ def execute(
             readable=sorted({with_blobs(path) for path in named_by(list(runs[place].values()))}),
         )
         lesson.fixtures.note(runs[place], folder / place)
+        origin.note(within.python, folder / place)
         if timings is not None:
             timings[place] = time.monotonic() - started
         return HandIn(evidence, runs[place], profile=within.profile)
@@ -224,6 +232,7 @@ def check(
     on_check = (watcher or Watcher()).on_check
     for one in filter(None, (hand_in, hand_in.again)):
         one.evidence.read()  # before any check, so that none of them meets what a hand-in made of it
+    made_of = origin.origin(hand_in)
     given, hand_in = hand_in.parameters, hand_in.as_set(module.EXERCISE)
     again = None
     faults: tuple[str, ...] = ()
@@ -243,7 +252,7 @@ def check(
     run_report = asdict(hand_in.evidence.run) | {
         "remarks": list(remarks(hand_in.evidence, {*module.EXERCISE.parameters}, hand_in.own))
     }
-    result = Result(name, run_report, checked.checks, timings=timings)
+    result = Result(name, run_report, checked.checks, timings=timings, origin=made_of)
     return result, (*checked.faults, *faults)
 
 
@@ -282,7 +291,10 @@ def grade(
         )
         if error := hand_in.evidence.run.error:
             blame(error.ename, error.evalue, within.python if within else None)
-        result = _conclude(name, hand_in, partial, watcher, only, (within or Setting()).checking, timings)
+        result, faults = check(name, hand_in, watcher, only, (within or Setting()).checking)
+        result = replace(result, timings={**timings, **result.timings})
+        shown, more = _exhibits(hand_in, result)
+        result = keep(result, (*faults, *more), partial, shown)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     return result
@@ -307,8 +319,13 @@ def rescore(
     watcher: Watcher | None = None,
     only: Collection[str] = (),
     limits: CheckLimits | None = None,
+    *,
+    dry: bool = False,
 ) -> Result:
-    """Check the runs in ``folder`` again, with the graders as they are now, without running anything."""
+    """Check the runs in ``folder`` again, with the graders as they are now, without running anything.
+
+    The result that it had is kept in :data:`EARLIER` there if the new one says something else. If ``dry``, nothing is written.
+    """
     stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
     if not stored:
         raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
@@ -318,22 +335,13 @@ def rescore(
         lesson.ensure_gradable(profile, lesson.exercise(name), evidence.parameters)
         lesson.fixtures.ensure_same(evidence.parameters, evidence.folder)
     first, *others = [HandIn(evidence, evidence.parameters, profile=profile) for evidence in stored]
-    return _conclude(name, replace(first, again=others[0] if others else None), folder, watcher, only, limits)
-
-
-def _conclude(
-    name: str,
-    hand_in: HandIn,
-    folder: Path,
-    watcher: Watcher | None,
-    only: Collection[str] = (),
-    limits: CheckLimits | None = None,
-    timings: Mapping[str, float] | None = None,
-) -> Result:
+    hand_in = replace(first, again=others[0] if others else None)
     result, faults = check(name, hand_in, watcher, only, limits)
-    result = replace(result, timings={**(timings or {}), **result.timings})
-    shown, more = _exhibits(hand_in, result)
-    return keep(result, (*faults, *more), folder, shown)
+    if not dry:
+        shown, more = _exhibits(hand_in, result)
+        _keep_earlier(folder, result.id)
+        result = keep(result, (*faults, *more), folder, shown)
+    return result
 
 
 def _exhibits(hand_in: HandIn, result: Result) -> tuple[list[dict[str, bytes]], list[str]]:
@@ -352,6 +360,19 @@ def _exhibits(hand_in: HandIn, result: Result) -> tuple[list[dict[str, bytes]], 
             if len(faults) == exhibits.MAX_EXHIBITS:
                 break
     return [*shown.values()], faults
+
+
+def _keep_earlier(folder: Path, new: str) -> None:
+    """Put a copy of the result that is there beside it, unless its id is the ``new`` one; of many the oldest go."""
+    try:
+        before, content = load(folder / "result.json").id, files.read_file(folder, "result.json", documents.MAX_BYTES)
+    except (DamagedError, files.Refused, OSError):
+        return
+    if before != new:
+        make_folder(folder / EARLIER)
+        put(content, folder / EARLIER / f"{before}.json")
+        for old in sorted((folder / EARLIER).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-EARLIER_KEPT]:
+            old.unlink()
 
 
 def ensure_checks(name: str, only: Collection[str]) -> None:

@@ -82,7 +82,8 @@ class Grade:
     says in a sentence why there is no result, or what a person should look at. ``folder`` keeps the run. ``group`` names
     those who handed it in together. ``missing`` are modules that the notebook imports and that nobody has yet said what they
     are of. ``damage`` names the stored file because of which an attempt does not count until it is graded again.
-    ``graded_as`` is the id of the result as the graders gave it; in ``result`` a person may have changed points.
+    ``graded_as`` is the id of the result as the graders gave it; in ``result`` points are those of the course, and a person
+    may have changed them.
     """
 
     exercise: str

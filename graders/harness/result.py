@@ -20,6 +20,9 @@ from graders.harness.ending import read_report
 SCHEMA_VERSION = 2
 """Version 1 had no ``undecided``, ``final`` and ``id``, and gave the points of a check that a grader broke at."""
 
+ORIGIN = ("made_by", "parameters", "environment")
+"""What says where a result comes from, and nothing about the hand-in: see :mod:`graders.harness.origin`."""
+
 
 class Outcome(StrEnum):
     """How a check ended."""
@@ -81,8 +84,9 @@ class Result:
     not_started), ``cell`` (the code cell it ended in, counted from 1, or None), ``place`` (the same in words), ``error``,
     ``seconds``, ``peak_memory_bytes``, ``device``, ``unets_at_once``, ``peak_gpu_memory_bytes`` and ``remarks``, sentences
     on what it met with. ``timings`` says how many seconds each part of grading took: ``run`` and ``again``, and ``check NAME``
-    and ``check again NAME`` for the checks of each run. ``exhibits`` are what there is to see beside it, by name, each with the
-    SHA-256 of its document; :mod:`graders.harness.exhibits` reads them.
+    and ``check again NAME`` for the checks of each run. ``origin`` has the fields :data:`ORIGIN`, each a mapping of JSON.
+    ``exhibits`` are what there is to see beside it, by name, each with the SHA-256 of its document;
+    :mod:`graders.harness.exhibits` reads them.
     """
 
     exercise: str
@@ -91,6 +95,7 @@ class Result:
     schema_version: int = SCHEMA_VERSION
     timings: dict[str, float] = field(default_factory=dict, compare=False)
     exhibits: dict[str, str] = field(default_factory=dict, compare=False)
+    origin: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def score(self) -> float:
@@ -128,7 +133,7 @@ class Result:
 
     @property
     def id(self) -> str:
-        """A digest of all that decides: without the exhibits, and how long it took. Another result has another one."""
+        """A digest of the verdict, without origin, exhibits, and how long it took: another verdict has another one."""
         return _digest(self._document())
 
     def to_json(self) -> str:
@@ -146,6 +151,7 @@ class Result:
             "undecided": self.undecided,
             "final": self.final,
             "run": self.run,
+            **self.origin,
             **({"timings": timings} if timings else {}),
             "checks": [_fields(check) for check in self.checks],
             **({"exhibits": self.exhibits} if self.exhibits else {}),
@@ -165,8 +171,8 @@ def _fields(check: CheckResult) -> dict[str, Any]:
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of the document without its id, its timings and its exhibits, in one spelling of its JSON."""
-    said = {key: value for key, value in document.items() if key not in ("id", "timings", "exhibits")}
+    """SHA-256 of the document without its id, timings, origin and exhibits, in one spelling of its JSON."""
+    said = {key: value for key, value in document.items() if key not in ("id", "timings", "exhibits", *ORIGIN)}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -192,8 +198,10 @@ def of_document(fields: Fields) -> Result:
     read_report(json.dumps(run).encode())
     timings = fields.object("timings") if "timings" in fields.all() else Fields({}, "timings")
     seconds = {name: timings.number(name, 0, 1e9) for name in timings.all()}
+    origin = {name: fields.object(name).all() for name in ORIGIN if name in fields.all()}
+    json.dumps(origin, allow_nan=False)  # no digest covers it, and it is written again
     shown = exhibits.listed(fields.all().get("exhibits"))
-    return Result(fields.text("exercise"), dict(run), checks, timings=seconds, exhibits=shown)
+    return Result(fields.text("exercise"), dict(run), checks, timings=seconds, origin=origin, exhibits=shown)
 
 
 def _check(fields: Fields, version: int) -> CheckResult:

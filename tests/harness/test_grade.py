@@ -2,13 +2,16 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from graders.harness import grade as grade_module
 from graders.harness.data import fixtures
 from graders.harness.grade import GradingError, rescore
 from graders.harness.result import load
@@ -43,12 +46,37 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rescore(stored: Path) -> None:
     """Checking what a run left behind again gives the same result, from its folder alone, and says how long that took."""
     before = load(stored / "result.json")
+    said = (stored / "result.json").read_text()
+    assert str(CHECKOUT) not in said
+    assert str(Path.home()) not in said
     (stored / "result.json").unlink()
     subprocess.run([sys.executable, "-c", RESCORE, str(stored)], check=True)
     after = load(stored / "result.json")
-    assert (after, after.id) == (before, before.id)
+    assert (after, after.id, after.origin) == (before, before.id, before.origin)
+    assert after.origin["parameters"].keys() == {"run", "again"}
+    assert after.origin["environment"]["run"]["python"] == platform.python_version()
     assert after.score == 20
     assert {*before.timings} - {*after.timings} == {"run", "again"}
+
+
+def test_earlier_results(stored: Path, tmp_path: Path) -> None:
+    """Of results that are others than before the last ten are kept; one that says the same is not kept twice, and none if dry."""
+    graded = shutil.copytree(stored, tmp_path / "graded")
+    right = load(graded / "result.json")
+    first, *others = right.checks
+    ids = []
+    for number in range(grade_module.EARLIER_KEPT + 2):
+        other = replace(right, checks=(replace(first, found=f"{number}"), *others))
+        other.save(graded / "result.json")
+        ids.append(other.id)
+        if not number:
+            assert rescore("ex1", graded, dry=True).id == right.id
+            assert load(graded / "result.json").id == other.id
+            assert not (graded / grade_module.EARLIER).exists()
+        rescore("ex1", graded, only=[first.id]) if number else rescore("ex1", graded)
+    kept = [*(graded / grade_module.EARLIER).iterdir()]
+    assert {path.stem for path in kept} == {*ids[2:]}
+    assert {load(path).id for path in kept} == {*ids[2:]}
 
 
 def test_a_failure_to_grade_costs_nothing(stored: Path, tmp_path: Path) -> None:

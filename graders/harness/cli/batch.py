@@ -240,16 +240,17 @@ def batch(
 @_jobs
 @options.check_limit()
 @_references
-def rescore(results: Path, jobs: int | None, check_limit: float | None, references: Path | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Only say what would change; ends with 1 if a total would.")
+def rescore(results: Path, jobs: int | None, check_limit: float | None, references: Path | None, dry_run: bool) -> None:
     """Check the stored runs in RESULTS again with the graders of now, and say whose points changed and why.
 
-    No notebook is executed.
+    No notebook is executed. Of a result that changes, the earlier one is kept beside it, in the folder `earlier`.
     """
     from graders.harness.course import forkserver
 
     forkserver.prepare(_graders())
     with importing():
-        from graders.harness.cli import batch_progress
+        from graders.harness.cli import rescoring
         from graders.harness.course.store import Store
         from graders.harness.course.workers import crew
         from graders.harness.data.documents import DamagedError
@@ -262,8 +263,13 @@ def rescore(results: Path, jobs: int | None, check_limit: float | None, referenc
         with suppress(DamagedError):  # which is said of that hand-in, and keeps nobody else from being graded
             profile = lessons.meant().profile_in(stored.graded)
             lessons.meant().ensure_decides(profile, (stored.exercise,))
+    those = crew(setting("none", check_limit=check_limit), jobs)
+    if dry_run:
+        ended = rescoring.watch(store, those, console, dry=True)
+        console.print("Nothing was written.")
+        sys.exit(ended)
     with _at_work(store, console):
-        batch_progress.watch_rescoring(store, crew(setting("none", check_limit=check_limit), jobs), console)
+        rescoring.watch(store, those, console)
         ended = _publish(store, references, console)
     sys.exit(ended)
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from graders.harness.course.batch import Finished, Rescored, SetAside, Tested, grade, rescore
+from graders.harness.course.batch import Finished, SetAside, Tested, grade
 from graders.harness.course.discovery import HandIns
 from graders.harness.course.once import Done
 from graders.harness.course.reconciliation import Reconciliation
@@ -20,7 +20,6 @@ from graders.harness.course.stored import Stored
 from graders.harness.course.workers import Crew
 from graders.harness.data.values import one_line
 from graders.harness.marks import Gradebook, Status, Student
-from graders.harness.report import wording
 from graders.harness.report.wording import faulty, score
 
 _TYPICAL = {"ex1": 10.0, "ex2": 20.0, "ex3": 150.0, "ex4": 40.0}
@@ -35,8 +34,8 @@ def recognised(found: HandIns, held: Reconciliation, console: Console) -> None:
     """Say which layout was recognised, what could not be assigned, and who of the roster handed in."""
     counts = Counter(attempt.exercise for attempt in found.attempts)
     listed = ", ".join(f"{count} for {name}" for name, count in sorted(counts.items()))
-    students = _counted(len(found.students), "student")
-    console.print(f"This is {found.layout}: {_counted(len(found.attempts), 'hand-in')} of {students} ({listed}).")
+    students = counted(len(found.students), "student")
+    console.print(f"This is {found.layout}: {counted(len(found.attempts), 'hand-in')} of {students} ({listed}).")
     for stray in found.strays[:20]:
         console.print(Text(f"Left out: {one_line(stray.file, 200)}: {stray.problem}.", "yellow"))
     if len(found.strays) > 20:
@@ -48,7 +47,7 @@ def recognised(found: HandIns, held: Reconciliation, console: Console) -> None:
 def _reconciled(held: Reconciliation) -> Iterator[tuple[str, str]]:
     """What is known of everybody, a line each, with its colour."""
     if held.listed:
-        came = f"{len(held.handed_in)} of {_counted(held.listed, 'student')} on the list handed in a notebook"
+        came = f"{len(held.handed_in)} of {counted(held.listed, 'student')} on the list handed in a notebook"
         yield f"{came}{'.' if held.nothing or held.instead or held.unlisted else ', and nobody else did.'}", ""
     if held.instead:
         those = [f"{_who(student)} ({one_line(problem, 80).rstrip('.')})" for student, problem in held.instead.items()]
@@ -75,56 +74,26 @@ def _listed(names: Iterable[str]) -> str:
 def watch(todo: Sequence[Stored], store: Store, crew: Crew, console: Console) -> None:
     """Grade, and show how far it has come."""
     expected = _Expected(todo, crew.jobs)
-    with _progress(console) as progress:
+    with progress(console) as shown:
         first = "putting the sandbox to the test…" if crew.sandboxed else "graded"
-        task = progress.add_task(first, total=len(todo), left=expected.left())
+        task = shown.add_task(first, total=len(todo), left=expected.left())
         for event in grade(todo, store, crew):
             if isinstance(event, Tested):
-                progress.update(task, description="graded")
+                shown.update(task, description="graded")
                 continue
             if isinstance(event, SetAside):
-                line = f"{_name(event.stored)}: set aside, to be tried once more alone: {event.problem}"
-                progress.console.print(Text(line, "yellow"))
+                line = f"{named(event.stored)}: set aside, to be tried once more alone: {event.problem}"
+                shown.console.print(Text(line, "yellow"))
                 continue
             expected.finished(event)
-            progress.console.print(_line(event))
-            progress.update(task, advance=1, left=expected.left())
+            shown.console.print(_line(event))
+            shown.update(task, advance=1, left=expected.left())
 
 
-def watch_rescoring(store: Store, crew: Crew, console: Console) -> None:
-    """Check all stored runs again, and show whose points changed, by which checks."""
-    total = sum(stored.status is Status.GRADED for stored in store.attempts())
-    changed = 0
-    with _progress(console) as progress:
-        task = progress.add_task("checked", total=total, left="")
-        for one in rescore(store, crew):
-            for line in _changes(one):
-                progress.console.print(line)
-                changed += 1
-            progress.update(task, advance=1)
-    console.print(f"{_counted(total, 'run')} checked again; {_counted(changed, 'change')} of points.")
-
-
-def _progress(console: Console) -> Progress:
+def progress(console: Console) -> Progress:
+    """A bar with how far it has come; its tasks have a field ``left``, a text."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TextColumn("{task.fields[left]}"), console=console)
-
-
-def _changes(one: Rescored) -> Iterator[Text]:
-    if one.after is None:
-        kept = "keeps its result, the graders failed" if one.before else "is left as it is"
-        yield Text(f"{_name(one.stored)}: {kept}: {one.problem}", "magenta")
-        return
-    old = {check.id: check for check in one.before.checks} if one.before else {}
-    new = {check.id: check for check in one.after.checks}
-    for name in dict.fromkeys((*old, *new)):
-        was, now = old.get(name), new.get(name)
-        points = [wording.points(check) if check else "" for check in (was, now)]
-        if points[0] != points[1]:
-            why = now.found if now else "there is no such check any more"
-            total = f"{score(one.before) if one.before else 'no score'} to {score(one.after)}"
-            line = f"{_name(one.stored)}: {total}: {name} {points[0] or 0} to {points[1] or 0}: {one_line(why, 300)}"
-            yield Text(line, "yellow")
 
 
 def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: Console) -> None:
@@ -149,11 +118,11 @@ def summary(gradebook: Gradebook, notes: Sequence[str], results: Path, console: 
         line = f"Set aside: {one.exercise} {one_line(student.shown, 40)}: {one_line(one.damage, 600)}"
         console.print(Text(line, "magenta"))
     if waiting := [grade for grade in grades if grade.undecided and not faulty(grade)]:
-        what = _counted(len(waiting), "hand-in")
+        what = counted(len(waiting), "hand-in")
         console.print(f"[cyan]{what} {'has' if len(waiting) == 1 else 'have'} undecided points: you decide them.[/]")
     trouble = [g for g in grades if not g.damage and (g.status is Status.TROUBLE or faulty(g))]
     if trouble:
-        what = _counted(len(trouble), "hand-in")
+        what = counted(len(trouble), "hand-in")
         console.print(f"[magenta]{what} could not be graded in full for reasons of the machine or the graders.[/]")
         console.print("The report says why. The same command again tries them again.")
 
@@ -186,21 +155,23 @@ def _line(event: Finished) -> Text:
     stored = event.stored
     if stored.status is Status.TROUBLE:
         why = "undecided" if stored.missing else "not graded, not the student's fault"
-        return Text(f"{_name(stored)}: {why}: {stored.problem}", "magenta")
+        return Text(f"{named(stored)}: {why}: {stored.problem}", "magenta")
     if stored.result is None:
-        return Text(f"{_name(stored)}: refused: {stored.problem}", "yellow")
+        return Text(f"{named(stored)}: refused: {stored.problem}", "yellow")
     result = stored.result
     how = "" if event.done is Done.EXECUTED else f", {event.done}"
     ended = "" if result.run["ended"] == "completed" else f", {result.run['ended'].replace('_', ' ')}"
     points = score(result)
-    return Text(f"{_name(stored)}: {points} ({result.run['seconds']:.0f} s{ended}{how})")
+    return Text(f"{named(stored)}: {points} ({result.run['seconds']:.0f} s{ended}{how})")
 
 
-def _name(stored: Stored) -> str:
+def named(stored: Stored) -> str:
+    """Which hand-in it is, on one line."""
     return f"{stored.exercise} {one_line(stored.student.shown, 40)}"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Such as: 1 hand-in, 2 hand-ins."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -54,7 +54,7 @@ def mark(
             ensure_graded(grade)
             given = _points(check[1])
             was = points_of(grade.result, check[0], given)
-            entries.append(Entry(*about, "check", check[0], given, reason, by, grade.graded_as, was.score))
+            entries.append(Entry(*about, "check", check[0], given, reason, by, grade.graded_as, was.score, was.worth))
         if answer:
             entries.append(Entry(*about, "answer", answer[0], _points(answer[1]), reason, by))
         if attempt:

@@ -136,8 +136,8 @@ class Rescored:
     problem: str = ""
 
 
-def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
-    """Check every stored run again, side by side. Where that fails, the result that is there stays."""
+def rescore(store: Store, crew: Crew, *, dry: bool = False) -> Iterator[Rescored]:
+    """Check every stored run again, side by side. Where that fails, or if it is ``dry``, the result that is there stays."""
     before = {}
     for stored in store.attempts():
         try:
@@ -147,28 +147,28 @@ def rescore(store: Store, crew: Crew) -> Iterator[Rescored]:
             yield Rescored(stored, None, None, error.problem)
     aside: list[Stored] = []
     with working(crew, running=False) as workers:
-        for one in _checked(before, workers):
+        for one in _checked(before, workers, dry):
             if one.after is None or one.after.faulty:
                 aside.append(one.stored)
             else:
                 yield one
     for stored in aside:  # perhaps for want of memory or time, which there is alone
         with working(crew.alone, running=False) as workers:
-            yield from _checked({stored: before[stored]}, workers)
+            yield from _checked({stored: before[stored]}, workers, dry)
 
 
-def _checked(before: Mapping[Stored, Result | None], workers: Workers) -> Iterator[Rescored]:
-    futures: dict[Future[None], Stored] = {workers.check(s.exercise, s.graded): s for s in before}
+def _checked(before: Mapping[Stored, Result | None], workers: Workers, dry: bool) -> Iterator[Rescored]:
+    futures: dict[Future[Result], Stored] = {workers.check(s.exercise, s.graded, dry): s for s in before}
     for future in as_completed(futures):
         stored = futures[future]
         try:
-            future.result()
+            after = future.result()
         except DiskFullError:
             raise
         except Exception as error:
             yield Rescored(stored, before[stored], None, f"{type(error).__name__}: {error}")
         else:
-            yield Rescored(stored, before[stored], stored.result)
+            yield Rescored(stored, before[stored], after)
 
 
 def _graded(todo: Sequence[Stored], workers: Workers, again: bool = False) -> Iterator[tuple[Stored, Handled]]:

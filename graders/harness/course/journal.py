@@ -32,7 +32,7 @@ class Entry:
 
     ``kind`` is one of :data:`KINDS`, and ``about`` the id of a check or the number of a question. ``value`` are points, the
     number of the attempt that counts, or 1 and 0 for exempt or not; None takes back what was entered before. ``result`` is
-    the id of the result that it is about, and ``before`` the points that this gave.
+    the id of the result that it is about, ``before`` the points that this gave, and ``of`` those that the check was worth.
     """
 
     student: str
@@ -44,18 +44,19 @@ class Entry:
     by: str
     result: str = ""
     before: float | None = None
+    of: float | None = None
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @classmethod
-    def of(cls, fields: Fields) -> Entry:
+    def read(cls, fields: Fields) -> Entry:
         """What a line holds; :class:`Malformed` if it holds none."""
         kind = fields.text("kind")
         if kind not in KINDS:
             raise Malformed(f"{kind!r} is nothing that is entered")
         texts = {name: fields.text(name) for name in ("student", "exercise", "about", "reason", "by", "result", "when")}
         known = fields.all()
-        value, before = (None if known.get(name) is None else fields.number(name) for name in ("value", "before"))
-        return cls(kind=kind, value=value, before=before, **texts)
+        value, before, of = (None if known.get(n) is None else fields.number(n) for n in ("value", "before", "of"))
+        return cls(kind=kind, value=value, before=before, of=of, **texts)
 
     @property
     def said(self) -> str:
@@ -75,7 +76,7 @@ class Journal:
         """Lines that cannot be read, such as the last one of a command that was killed: they stay, and count for nothing."""
         for line in self._lines():
             try:
-                self._note(Entry.of(Fields(parse_object(line.encode()), "an entry")))
+                self._note(Entry.read(Fields(parse_object(line.encode()), "an entry")))
             except Malformed:
                 self.unread += 1
 
@@ -142,8 +143,9 @@ class Journal:
 
 
 def _given(check: CheckResult, entry: Entry) -> CheckResult:
-    """A check with the points that somebody gave for it."""
-    points = min(entry.value or 0.0, check.worth)
+    """A check with the points that somebody gave for it, in proportion if it is worth others by now."""
+    points = entry.value or 0.0
+    points = min(round(points * check.worth / entry.of, 2) if entry.of else points, check.worth)
     outcome = Outcome.PASSED if points >= check.worth else Outcome.FAILED
     found = f"{check.found}\n\n{points:g} of {check.worth:g} points were given by {entry.said}".strip()
     misconception = None if outcome is Outcome.PASSED else check.misconception

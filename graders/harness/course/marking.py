@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from nbformat import NotebookNode
 
 from graders.harness import lessons
-from graders.harness.checking import max_score
 from graders.harness.course import settings
 from graders.harness.course.answers import Answer, answers_in, read_points, with_points
 from graders.harness.course.journal import Journal
@@ -22,6 +21,7 @@ from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
 from graders.harness.course.stored import Stored
 from graders.harness.course.tree import natural
+from graders.harness.course.weights import max_score, weighted
 from graders.harness.data.documents import DamagedError
 from graders.harness.data.values import one_line
 from graders.harness.grade import module_of
@@ -98,7 +98,7 @@ class _Marker:
             name: Grade(
                 name,
                 Status.MISSING,
-                max_score(module_of(name)),
+                max_score(name, rules.weights.get(name, {})),
                 sum(answer.of for answer in answers_in(name, "", notebook, notebook)),
             )
             for name, notebook in solved.items()
@@ -160,7 +160,8 @@ class _Marker:
         )
         if grade.result is None:
             return grade, []
-        grade = self.journal.checked(entry.student.id, replace(grade, graded_as=grade.result.id))
+        own = weighted(grade.result, self.rules.weights.get(stored.exercise, {}))
+        grade = self.journal.checked(entry.student.id, replace(grade, result=own, graded_as=grade.result.id))
         answers = with_points(self._answers(entry.student, stored), self.points)
         given = self.journal.holding(entry.student.id, stored.exercise, "answer")
         answers = [

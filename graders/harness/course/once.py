@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
@@ -20,18 +20,13 @@ from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
 from graders.harness.grade import Setting, grade, module_of, rescore
+from graders.harness.origin import fingerprint, rubric
 from graders.harness.profile import Profile
-from graders.harness.result import load
+from graders.harness.result import Result, load
 from graders.harness.run.beside import FILE
 from graders.harness.run.interpreter import Interpreter
 
 KNOWN = "known.json"
-_NO_VERDICT = (
-    "harness/cli", "harness/course", "harness/data/saving.py", "harness/gradebooks", "harness/live",
-    "harness/machine", "harness/new_lesson.py", "harness/release.py", "harness/report", "harness/rubric_source.py",
-    "harness/trial.py", "harness/validation.py", "harness/zoo.py",
-)  # fmt: skip
-"""What of the harness no verdict depends on."""
 
 
 class Done(StrEnum):
@@ -63,7 +58,7 @@ def grade_once(
     files = notebook.with_name(FILE)
     beside = files.read_bytes() if files.is_file() else b""
     ran = _key(exercise, notebook.read_bytes() + beside, parameters or {}, within.profile, within.python)
-    checked = _checks_key(within.profile)
+    checked = rubric(within.profile)
     before = _known(folder)
     if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within, beside=beside)
@@ -77,12 +72,13 @@ def grade_once(
     return done
 
 
-def check_again(exercise: str, folder: Path, limits: CheckLimits | None = None) -> None:
-    """Check the run in ``folder`` with the graders of now, whatever it was checked with before."""
-    rescore(exercise, folder, limits=limits)
-    if before := _known(folder):
-        checked = _checks_key(lessons.meant().profile_in(folder))
+def check_again(exercise: str, folder: Path, limits: CheckLimits | None = None, *, dry: bool = False) -> Result:
+    """Check the run in ``folder`` with the graders of now, whatever it was checked with before; if ``dry``, keep nothing."""
+    result = rescore(exercise, folder, limits=limits, dry=dry)
+    if not dry and (before := _known(folder)):
+        checked = rubric(lessons.meant().profile_in(folder))
         save(json.dumps(before | {"checked": checked}).encode(), folder / KNOWN)
+    return result
 
 
 def _known(folder: Path) -> dict[str, Any]:
@@ -117,27 +113,9 @@ def _key(
     return hashlib.sha256(asked.encode() + handed_in).hexdigest()
 
 
-def _checks_key(profile: Profile) -> str:
-    """What a verdict depends on besides the run."""
-    own = profile.deciding
-    return graders_key() + (hashlib.sha256(Path(own).read_bytes()).hexdigest() if own else "")
-
-
-@cache
-def graders_key() -> str:
-    """Changes with whatever a verdict depends on."""
-    skipped = [PACKAGE / name for name in _NO_VERDICT]
-    ours = (path for path in (PACKAGE / "harness").rglob("*.py") if not any(path.is_relative_to(s) for s in skipped))
-    return _fingerprint(ours) + _fingerprint(lessons.meant().sources)
-
-
 @cache
 def _environment() -> str:
     """What a run depends on besides its notebook and parameters: the code that runs it, fixtures and libraries."""
     lesson = lessons.meant()
     libraries = {name: version(name) for name in lesson.distributions}
-    return f"{_fingerprint((PACKAGE / 'harness' / 'run').rglob('*.py'))} {lesson.fixtures.digest} {libraries}"
-
-
-def _fingerprint(files: Iterable[Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+    return f"{fingerprint((PACKAGE / 'harness' / 'run').rglob('*.py'))} {lesson.fixtures.digest} {libraries}"

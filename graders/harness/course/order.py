@@ -31,7 +31,7 @@ class Order:
         """All of it as data."""
         entries = [{**asdict(e), "exempt": sorted(e.exempt)} for e in self.roster.entries]
         rules = asdict(self.rules)
-        for name in ("grace", "extensions"):  # course.toml has them
+        for name in ("grace", "extensions", "weights"):  # course.toml has them
             del rules[name]
         return {"schema_version": SCHEMA_VERSION, **asdict(self), "rules": rules, "roster": entries}
 

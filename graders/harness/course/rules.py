@@ -32,7 +32,8 @@ class Rules:
 
     ``attempts`` is "last" or "best". Hand-ins for an exercise are late after it was ``due`` and ``grace`` has passed, unless
     the roster or one of ``extensions`` gives a student more time. ``late_penalty`` is what each day that has begun since it
-    was due costs, in per cent of its points.
+    was due costs, in per cent of its points. ``weights`` are the points of checks, by exercise and check, where they are not
+    the rubric's.
     """
 
     exercises: tuple[str, ...]
@@ -41,6 +42,7 @@ class Rules:
     late_penalty: float = 0.0
     grace: timedelta = timedelta()
     extensions: tuple[Extension, ...] = ()
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def days_late(
         self, exercise: str, submitted: datetime | None, own: datetime | None = None, student: Student | None = None

@@ -16,6 +16,10 @@
     exercise = "ex1"
     due = 2026-12-07T23:59:00
 
+    [weights.ex3]                           # points of checks, where they are not the rubric's
+    style_shift = 10
+    rank_table = 0                          # is left out, and counts nothing
+
 Comments stay. What only a person can answer stands there as a comment that begins with ``# ?``, until it is answered.
 """
 
@@ -35,6 +39,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from graders.harness import lessons
 from graders.harness.course.rules import Extension, Rules
+from graders.harness.course.weights import adjustable
 from graders.harness.data import files
 from graders.harness.data.saving import put
 from graders.harness.data.times import in_zone
@@ -45,6 +50,11 @@ MAX_BYTES = 1_000_000
 ATTEMPTS = ("last", "best")
 _BEGINNING = "# What is decided about this course. `grade batch` reads it, and options of it are written here.\n"
 _QUESTION = "# ? "
+MOST = 1000.0
+"""Points for a check, at most."""
+_KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+_HEADER = re.compile(rf"\s*\[+\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]")
+_ASSIGNED = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
 
 
 class SettingsError(ExplainedError):
@@ -64,6 +74,7 @@ class Settings:
     own_files: tuple[str, ...] = ()
     due: Mapping[str, datetime] = field(default_factory=dict)
     extensions: tuple[Extension, ...] = ()
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def zone(self) -> tzinfo | None:
@@ -80,17 +91,18 @@ class Settings:
             grace=before.grace if self.grace_minutes is None else timedelta(minutes=self.grace_minutes),
             due={**before.due, **self.due},
             extensions=self.extensions,
+            weights=self.weights,
         )
 
-    def changed(self, by: Settings) -> Iterator[tuple[str, str]]:
-        """What other settings would change that is decided: the key in the file, and a sentence's part, such as "10 → 0"."""
+    def changed(self, by: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What other settings would change that is decided: where it is in the file, and a sentence's part, such as "10 → 0"."""
         for name in _KEYS:
             old, new = getattr(self, name), getattr(by, name)
             if None not in (old, new) and not isinstance(old, tuple) and old != new:
-                yield name, f"{name} {_shown(old)} → {_shown(new)}"
+                yield (name,), f"{name} {_shown(old)} → {_shown(new)}"
         for exercise, due in by.due.items():
             if exercise in self.due and self.due[exercise] != due:
-                yield exercise, f"due time of {exercise} {self.due[exercise]} → {due}"
+                yield ("due", exercise), f"due time of {exercise} {self.due[exercise]} → {due}"
 
     def with_(self, other: Settings) -> Settings:
         """These settings with what others decide."""
@@ -99,7 +111,7 @@ class Settings:
         return replace(self, **given | {"due": {**self.due, **other.due}})
 
 
-_KEYS = tuple(one.name for one in fields(Settings) if one.name not in ("due", "extensions"))
+_KEYS = tuple(one.name for one in fields(Settings) if one.name not in ("due", "extensions", "weights"))
 """The keys of the file that stand for themselves; the others are tables."""
 
 
@@ -116,8 +128,9 @@ def read(results: Path) -> Settings:
         reader.number("grace_minutes", 100_000),
         reader.text("python"),
         reader.texts("own_files"),
-        {name: reader.time(f"{name}", when, zone) for name, when in reader.table("due", lessons.meant().names).items()},
+        {name: reader.time(("due", name), when, zone) for name, when in reader.table("due").items()},
         tuple(reader.extensions(zone)),
+        reader.weights(),
     )
 
 
@@ -125,7 +138,7 @@ def ensure_said(results: Path, before: Settings, given: Settings) -> None:
     """:class:`SettingsError` if options would change what is decided, with the line of the file that they contradict."""
     for key, what in before.changed(given):
         raise SettingsError(
-            f"{results / FILE}{_line(_text(results), key)} says otherwise: {what}.",
+            f"{results / FILE}{_line(_text(results), *key)} says otherwise: {what}.",
             "Change it there or, to have the option change it, add --set.",
         )
 
@@ -177,8 +190,10 @@ class _Reader:
             key: getattr(item, "unwrap", lambda i=item: i)() for key, item in document.items()
         }
 
-    def wrong(self, key: str, what: str) -> SettingsError:
-        return _wrong(self.results, f"{key} {what}", _line(self.source, key))
+    def wrong(self, key: str | tuple[str, ...], what: str) -> SettingsError:
+        """What is wrong with a key, or with one in a table."""
+        path = (key,) if isinstance(key, str) else key
+        return _wrong(self.results, f"{path[-1]} {what}", _line(self.source, *path))
 
     def text(self, key: str) -> str | None:
         value = self.document.get(key)
@@ -206,19 +221,37 @@ class _Reader:
 
     def number(self, key: str, most: float) -> float | None:
         value = self.document.get(key)
-        if value is None:
-            return None
+        return None if value is None else self.amount((key,), value, most)
+
+    def amount(self, key: tuple[str, ...], value: object, most: float) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
             raise self.wrong(key, f"is no number from 0 to {most:g}")
         return float(value)
 
-    def table(self, key: str, names: Sequence[str]) -> dict[str, Any]:
-        value = self.document.get(key, {})
+    def table(self, key: str) -> dict[str, Any]:
+        """A table with keys that are exercises."""
+        value, names = self.document.get(key, {}), lessons.meant().names
         if not isinstance(value, dict):
             raise self.wrong(key, "is no table")
         if unknown := [name for name in value if name not in names]:
-            raise self.wrong(unknown[0], f"is no exercise; there are {', '.join(names)}")
+            raise self.wrong((key, unknown[0]), f"is no exercise; there are {', '.join(names)}")
         return value
+
+    def weights(self) -> dict[str, dict[str, float]]:
+        given = self.table("weights")
+        return {exercise: self.of_checks(exercise, table) for exercise, table in given.items()}
+
+    def of_checks(self, exercise: str, table: object) -> dict[str, float]:
+        if not isinstance(table, dict):
+            raise self.wrong(("weights", exercise), "is no table of checks and their points")
+        known = adjustable(exercise)
+        for check in table:
+            if check not in known:
+                listed = ", ".join(known)
+                raise self.wrong(
+                    ("weights", exercise, check), f"is no check of {exercise} that has points; there are {listed}"
+                )
+        return {check: self.amount(("weights", exercise, check), worth, MOST) for check, worth in table.items()}
 
     def timezone(self) -> tzinfo | None:
         name = self.text("timezone")
@@ -227,7 +260,7 @@ class _Reader:
         except (ValueError, OSError, LookupError):
             raise self.wrong("timezone", "is no time zone, such as Europe/Berlin") from None
 
-    def time(self, key: str, value: object, zone: tzinfo | None) -> datetime:
+    def time(self, key: str | tuple[str, ...], value: object, zone: tzinfo | None) -> datetime:
         with suppress(ValueError):
             if isinstance(value, str):
                 value = datetime.fromisoformat(value)
@@ -244,10 +277,27 @@ class _Reader:
             yield Extension(entry["person"], entry["exercise"], self.time("extensions", entry.get("due"), zone))
 
 
-def _line(text: str, key: str) -> str:
-    """Where a key stands in a file, as the end of a path."""
-    pattern = re.compile(rf"\s*(?:\[+\s*)?{re.escape(key)}\s*(?:=|\])")
-    return next((f", line {n}" for n, line in enumerate(text.splitlines(), 1) if pattern.match(line)), "")
+def _line(text: str, *path: str) -> str:
+    """Where a key stands in a file, by the tables that it is in and its name, as the end of a path.
+
+    Of one that stands in the middle of a line it is where the table of that line begins.
+    """
+    table: tuple[str, ...] = ()
+    nearest = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := _HEADER.match(line):
+            table = at = _parts(found[1])
+        elif found := _ASSIGNED.match(line):
+            at = (*table, *_parts(found[1]))
+        else:
+            continue
+        if at == path[: len(at)] and len(at) > nearest[0]:
+            nearest = len(at), f", line {number}"
+    return nearest[1]
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(_KEY, dotted))
 
 
 def _text(results: Path) -> str:

@@ -151,9 +151,12 @@ class Workers:
                 problem, "Run the same command again; see what `grade doctor --sandbox` says."
             ) from None
 
-    def check(self, exercise: str, graded: Path) -> ProcessFuture[None]:
-        """Have a stored run checked again by the next worker that is free; the future raises as that of :meth:`grade`."""
-        return self._pool.schedule(_check, (exercise, graded, self._within.checking))
+    def check(self, exercise: str, graded: Path, dry: bool = False) -> ProcessFuture[Result]:
+        """Have a stored run checked again by the next worker that is free; the future raises as that of :meth:`grade`.
+
+        If ``dry``, nothing is written.
+        """
+        return self._pool.schedule(_check, (exercise, graded, self._within.checking, dry))
 
 
 @contextmanager
@@ -205,9 +208,9 @@ def _insist(isolation: Isolation) -> None:
     insist(isolation, for_both_runs())
 
 
-def _check(exercise: str, graded: Path, limits: CheckLimits) -> None:
+def _check(exercise: str, graded: Path, limits: CheckLimits, dry: bool) -> Result:
     with room(graded):
-        check_again(exercise, graded, limits)
+        return check_again(exercise, graded, limits, dry=dry)
 
 
 def _grade(exercise: str, notebook: Path, graded: Path, within: Setting, again: bool) -> Handled:

@@ -258,11 +258,25 @@ def test_rescore(story: Story) -> None:
     path = story.batch.folder("101") / "result.json"
     was = load(path)
     check, *others = was.checks
-    replace(was, checks=(replace(check, outcome=Outcome.FAILED, score=0.0), *others)).save(path)
+    made_by = was.origin["made_by"] | {"rubric": "0" * 64}
+    other = replace(was, checks=(replace(check, outcome=Outcome.FAILED, score=0.0), *others))
+    other = replace(other, origin={**was.origin, "made_by": made_by})
+    other.save(path)
+    everything = {one: one.read_bytes() for one in story.batch.results.rglob("*") if one.is_file()}
+    dry = grade("rescore", story.batch.results, "--dry-run", folder=story.batch.place, COLUMNS="300")
+    assert dry.status == 1, dry.printed
+    assert {one: one.read_bytes() for one in story.batch.results.rglob("*") if one.is_file()} == everything
     before = {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")}
     done = grade("rescore", story.batch.results, folder=story.batch.place, COLUMNS="300")
     assert done.status == 1, done.printed
-    assert re.search(rf"ex1 lovelaceada: [\d.]+ of 20 to 20 of 20: {check.id} 0/(\d+) to \1/\1", done.stdout)
+    for said in (dry.stdout, done.stdout):
+        assert re.search(rf"ex1 lovelaceada: [\d.]+ of 20 to 20 of 20: {check.id} 0/(\d+) to \1/\1", said)
+        assert "Another rubric made 1 of 3 results: 1 by lora" in said
+        assert f"1 of 3 totals change: 1 higher; {check.id} in 1." in said
+    assert [load(one).id for one in (path.parent / "earlier").iterdir()] == [other.id]
+    again = grade("rescore", story.batch.results, "--dry-run", folder=story.batch.place, COLUMNS="300")
+    assert (again.status, "None of 3 totals changes." in again.stdout) == (0, True), again.printed
+    assert "The rubric is the one" in again.stdout
     assert (load(path), load(path).id) == (was, was.id)
     assert load(path).score == 20
     assert {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")} == before

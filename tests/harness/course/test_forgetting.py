@@ -15,6 +15,7 @@ from graders.harness.course.people import named
 from graders.harness.course.roster import Entry, Roster
 from graders.harness.course.rules import Rules
 from graders.harness.course.store import Store
+from graders.harness.grade import EARLIER
 from graders.harness.marks import Student
 from tests.harness.course.test_marking import BOB, Results
 
@@ -26,6 +27,9 @@ def test_forgotten(tmp_path: Path) -> None:
     results = Results(tmp_path / "results")
     results.hand_in(ADA, score=20)
     results.hand_in(BOB, score=30)
+    [hers] = [stored for stored in results.store.attempts() if stored.student == ADA]
+    (hers.graded / EARLIER).mkdir()
+    (hers.graded / EARLIER / "0.json").write_text("Lovelace")
     root = results.store.root
     strays = ("ada lovelace/essay.pdf of Ada Lovelace: there is no notebook", "loose.ipynb: of nobody")
     results.store.write_order(Order(Rules(("ex3",)), Roster((Entry(ADA), Entry(BOB))), "a folder", strays))

@@ -166,6 +166,18 @@ def test_options_change_nothing_silently(tmp_path: Path) -> None:
         ("[due]\nex1 = 2026-11-30", 2),
         ("[due]\nex1 = 0001-01-01T00:00:00", 2),
         ('[[extensions]]\nexercise = "ex1"', 1),
+        ("[due]\nex1 = 2026-11-30T23:59:00\n[weights]\nex1 = 3", 4),
+        ("[weights.ex1]\nrank_ratio = 2\n[weights.ex9]\nrank_ratio = 2", 3),
+        ("[weights.ex2]\nnoise = 2\n[ weights . ex1 ]\nnoise = 2", 4),
+        ("[weights.ex1]\nrank_ratio = -1", 2),
+        ("[weights.ex1]\nlora_fraction = 1\n'rank_ratio' = \"2\"", 3),
+        ("[weights.ex1]\nrank_ratio = nan", 2),
+        ("[weights.ex1]\nrank_ratio = inf", 2),
+        ("[weights.ex1]\nrank_ratio = true", 2),
+        ("[weights.ex1]\nwritten_answers = 3", 2),
+        ("weights.ex1.rank_ratio = 1\nweights.ex1.rank = 1", 2),
+        ("attempts = 'best'\nweights = { ex1 = { rank = 1 } }", 2),
+        ("weights = 3", 1),
     ],
 )
 def test_what_is_wrong_has_its_line(tmp_path: Path, text: str, line: int) -> None:

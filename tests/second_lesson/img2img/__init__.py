@@ -15,8 +15,8 @@ LESSON = Lesson(
     title="Image-to-image with Stable Diffusion",
     home=_HERE,
     outlines={
-        "ex1": Outline("img2img.ex1", memory=1 << 30, disk=1 << 20, seconds=10),
-        "ex2": Outline("img2img.ex2", memory=1200 << 20, disk=2 << 20, seconds=20),
+        "ex1": Outline("img2img.ex1", memory=1 << 30, disk=1 << 20, seconds=10, points=12),
+        "ex2": Outline("img2img.ex2", memory=1200 << 20, disk=2 << 20, seconds=20, points=8),
     },
     notebooks=_HERE / "notebooks",
     fixtures=Fixtures(pictures.ROOT),

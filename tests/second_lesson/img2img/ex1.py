@@ -20,7 +20,14 @@ EXERCISE = Exercise(
     name="ex1",
     title="Strength and the starting timestep",
     hand_in={"timesteps": "value", "z_0": "tensor", "noise": "tensor", "z_start": "tensor"},
-    parameters={"MODEL": MODEL, "IMAGE": IMAGE, "STRENGTH": 0.6, "NUM_INFERENCE_STEPS": 20, "DEVICE": "cpu", "SEED": 1234},
+    parameters={
+        "MODEL": MODEL,
+        "IMAGE": IMAGE,
+        "STRENGTH": 0.6,
+        "NUM_INFERENCE_STEPS": 20,
+        "DEVICE": "cpu",
+        "SEED": 1234,
+    },
     others=({"IMAGE": OTHER_IMAGE, "STRENGTH": 0.25, "NUM_INFERENCE_STEPS": 16, "SEED": 7},),
 )
 TOLERANCE = 1e-3
@@ -132,7 +139,9 @@ def test_z_start(hand_in: HandIn, start: Start, verdict: Verdict) -> None:
     """
     z_0, noise, told = (hand_in.evidence.tensor(name).float() for name in ("z_0", "noise", "z_start"))
     if noise.shape != z_0.shape or not 0.7 < float(noise.std()) < 1.3:  # of 1,000 numbers the deviation is 1 ± 0.1
-        fail("`noise` is not standard normal noise of z_0's shape.", expected="torch.randn_like(z_0)", hint="Draw it so.")
+        fail(
+            "`noise` is not standard normal noise of z_0's shape.", expected="torch.randn_like(z_0)", hint="Draw it so."
+        )
     first = _timesteps(hand_in)[0]
     if not 0 <= first < len(start.alphas_cumprod):
         raise NotReached("timesteps")

@@ -44,6 +44,11 @@ WRONG = (
         not_reached=("z_start", "other_input"),
         sampled=True,
     ),
-    Submission("an empty list", (rewrite("timesteps", "timesteps = []"),), fails={"timesteps": None}, ended="cell_error",
-               not_reached=("z_start",)),
+    Submission(
+        "an empty list",
+        (rewrite("timesteps", "timesteps = []"),),
+        fails={"timesteps": None},
+        ended="cell_error",
+        not_reached=("z_start",),
+    ),
 )
