@@ -54,7 +54,12 @@ def meant() -> Lesson:
 
 def name_of_meant() -> str:
     """Its name, or its path."""
-    return os.environ.get(VARIABLE) or _only()
+    return asked() or _only()
+
+
+def asked() -> str | None:
+    """By which name or path somebody has said which lesson is meant; None if nobody has."""
+    return os.environ.get(VARIABLE)
 
 
 @cache

@@ -187,6 +187,7 @@ def batch(
     asked, its_python = lessons.meant().read_profile(profile)
     before = settings.read(output)
     given = settings.Settings(
+        lesson=lessons.asked(),
         attempts=attempts,
         late_penalty=late_penalty,
         python=str(python.expanduser().absolute()) if python else None,

@@ -18,6 +18,14 @@ def named(text: str) -> str:
     return exercise
 
 
+def mean_lesson_of(ctx: click.Context) -> None:
+    """Have the lesson meant that the results which a command is about name, if they name one."""
+    from graders.harness.course import settings
+
+    if results := ctx.params.get("results") or ctx.params.get("output"):
+        settings.mean_lesson(results)
+
+
 class ExerciseName(click.ParamType[str, str]):
     """An exercise of the lesson that is meant."""
 
@@ -26,6 +34,8 @@ class ExerciseName(click.ParamType[str, str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Its name."""
         name = named(value)
+        if ctx:
+            mean_lesson_of(ctx)
         if name not in lessons.meant().names:
             self.fail(f"{value!r} is not one of {', '.join(lessons.meant().names)}.", param, ctx)
         return name

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from graders.harness.cli.exercises import mean_lesson_of
 from graders.harness.errors import ExplainedError, MachineError, TroubleError
 from graders.harness.machine.packages import explained
 from graders.harness.marks import Gradebook, Status
@@ -62,6 +63,7 @@ class CourseCommand(click.Command):
     def invoke(self, context: click.Context) -> Any:
         """Run it; an error is said, and ends it with its status."""
         try:
+            mean_lesson_of(context)
             return super().invoke(context)
         except (ExplainedError, ImportError) as error:
             reason = explained(error) if isinstance(error, ImportError) else error

@@ -1,5 +1,6 @@
 """What an instructor has decided about a course: the file ``course.toml`` in the folder of results, which people edit as well.
 
+    lesson = "lora"                         # a lesson by its name or path; the only one that is installed if it is not said
     exercises = ["ex1", "ex2"]              # those that are set by now; all that come in if it is not said
     timezone = "Europe/Berlin"              # of times that name none; the machine's own if it is not said
     attempts = "last"                       # which attempt counts: "last" or "best"
@@ -66,6 +67,7 @@ class Settings:
     """What is decided, as far as it is; the names are those in the file, and so are the units."""
 
     exercises: tuple[str, ...] = ()
+    lesson: str | None = None
     timezone: str | None = None
     attempts: str | None = None
     late_penalty: float | None = None
@@ -115,6 +117,21 @@ _KEYS = tuple(one.name for one in fields(Settings) if one.name not in ("due", "e
 """The keys of the file that stand for themselves; the others are tables."""
 
 
+def mean_lesson(results: Path) -> None:
+    """Have the lesson meant that the file names, if it names one and no other is meant already.
+
+    Raises :class:`SettingsError` for another one, and :class:`graders.harness.lessons.LessonError`.
+    """
+    text = _text(results)
+    reader = _Reader(results, text, _document(text, results))
+    named, asked = reader.text("lesson"), lessons.asked()
+    if named is None:
+        return
+    if asked and asked != named:
+        raise reader.wrong("lesson", f"is {named}, and another lesson was asked for, {asked}")
+    lessons.mean(named)
+
+
 def read(results: Path) -> Settings:
     """The settings of a course; those of a new one where there are none. Raises :class:`SettingsError`."""
     text = _text(results)
@@ -122,6 +139,7 @@ def read(results: Path) -> Settings:
     zone = reader.timezone()
     return Settings(
         reader.exercises(),
+        reader.text("lesson"),
         reader.text("timezone"),
         reader.one_of("attempts", ATTEMPTS),
         reader.number("late_penalty", 100),

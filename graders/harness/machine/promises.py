@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # publishes no types
 
-from graders.harness import PACKAGE
+from graders.harness import PACKAGE, lessons
 from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
 from graders.harness.errors import MachineError
@@ -210,9 +211,13 @@ def _outside() -> Iterator[dict[str, Any]]:
             "port": listener.getsockname()[1],
             "abstract": f"\0grade-probe-{secret}",
             "secret": secret,
-            "secret_files": [str(file), str(PACKAGE / "ex3.py"), str(PACKAGE / "harness" / "result.py")],
+            "secret_files": [str(file), *_rubrics(), str(PACKAGE / "harness" / "result.py")],
             "folders": [str(file.parent), sys.prefix, str(PACKAGE)],
-            "packages": ["pytest", "graders.harness.rubric", "graders.ex3"],
+            "packages": [
+                "pytest",
+                "graders.harness.rubric",
+                *(one.rubric for one in lessons.meant().outlines.values()),
+            ],
             "command": bystander,
             "nap": f"600.{time.time_ns()}",
             "memory": LIMITS.memory,
@@ -221,6 +226,12 @@ def _outside() -> Iterator[dict[str, Any]]:
             "disk": LIMITS.disk,
             "shared_memory": LIMITS.shared_memory,
         }
+
+
+def _rubrics() -> list[str]:
+    """The files of the lesson's rubrics."""
+    specs = (find_spec(one.rubric) for one in lessons.meant().outlines.values())
+    return [spec.origin for spec in specs if spec and spec.origin]
 
 
 @contextmanager
