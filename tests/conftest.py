@@ -16,7 +16,8 @@ HERE = Path(__file__).parent
 LONGEST = (
     "submissions/test_zoo.py", "hostile/test_contained.py", "harness/course/test_batch.py", "harness/run/test_warm.py",
     "lora/fixtures/test_held_back.py", "harness/live/test_magic.py", "harness/test_undecided.py", "lora/test_hub.py",
-    "lora/measures/test_style.py", "second_lesson/test_second_lesson.py", "harness/machine/test_promises.py", "harness/cli/test_own.py", "harness/course/test_damage.py",
+    "lora/measures/test_style.py", "second_lesson/test_second_lesson.py",
+    "harness/machine/test_promises.py", "harness/cli/test_own.py", "harness/course/test_damage.py",
     "harness/machine/test_packages.py", "harness/test_grade.py", "harness/machine/test_true_size.py", "harness/run/test_run.py",
 )  # fmt: skip
 """The modules that take longest come first, so that no core waits for the last of them at the end."""
