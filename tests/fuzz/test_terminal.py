@@ -19,9 +19,10 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 words = texts | st.text(st.characters(), max_size=300)
 points = st.floats(0, 1e6)
+names = st.from_regex(r"[a-z_][a-z0-9_]{0,30}", fullmatch=True)
 checks = st.builds(
     lambda id, title, outcome, scores, *texts: CheckResult(id, title, outcome, *scores, *texts),
-    words, words, st.sampled_from(Outcome), st.tuples(points, points).map(sorted), words, words, words,
+    names, words, st.sampled_from(Outcome), st.tuples(points, points).map(sorted), words, words, words,
     st.none() | st.sampled_from(sorted(MISCONCEPTIONS)) | words, words, points,
 )  # fmt: skip
 runs = st.fixed_dictionaries({
@@ -32,7 +33,9 @@ runs = st.fixed_dictionaries({
     "peak_memory_bytes": st.integers(0, 2**63 - 1),
     "device": st.sampled_from(["cpu", "cuda"]),
 })  # fmt: skip
-results = st.builds(Result, words, runs, st.lists(checks, max_size=3, unique_by=lambda check: check.id).map(tuple))
+results = st.builds(
+    Result, words.filter(bool), runs, st.lists(checks, max_size=3, unique_by=lambda check: check.id).map(tuple)
+)
 
 
 @given(results, words, st.booleans(), st.booleans())

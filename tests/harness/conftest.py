@@ -7,6 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from graders.harness.run.bubblewrap import Bubblewrap
+from graders.lesson import LESSON
 from graders.lora import catalog
 
 
@@ -26,7 +27,7 @@ def bubblewrap() -> Bubblewrap:
     """The sandbox; the test is skipped where there is none to be had."""
     if shutil.which("bwrap") is None:
         pytest.skip("bubblewrap is not installed")
-    return Bubblewrap(likely=(catalog.ROOT,))
+    return Bubblewrap(likely=(catalog.ROOT,), shared=LESSON.shared_files)
 
 
 @pytest.fixture

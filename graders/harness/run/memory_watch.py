@@ -36,7 +36,9 @@ class _Watch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._interval):
+        interval = self._interval / 4  # a short run is looked at as well
+        while not self._ended.wait(interval):
+            interval = min(2 * interval, self._interval)
             with contextlib.suppress(psutil.Error):
                 self._look([self._process, *self._process.children(recursive=True)])
 

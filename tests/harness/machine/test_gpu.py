@@ -32,7 +32,7 @@ def machine(monkeypatch, tmp_path):
 
 
 def told() -> str:
-    return "\n".join(f"{finding.words}: {finding.broken} ({finding.fix})" for finding in gpu.examine())
+    return "\n".join(f"{finding.words}: {finding.broken} ({finding.fix})" for finding in gpu.examine("exercise 3", 5))
 
 
 def test_cpu_build(machine):
@@ -42,20 +42,20 @@ def test_cpu_build(machine):
     assert "Tesla T4: 14.6 GiB free of 15.0 GiB" in said
     assert "built for the CPU only (Choose your CUDA version" in said
     assert "exercise 3 in less than 5 minutes" in said
-    assert not any(finding.fatal for finding in gpu.examine())
+    assert not any(finding.fatal for finding in gpu.examine("exercise 3", 5))
 
 
 def test_works(machine):
     """Where torch can compute on the GPU there is nothing else to say."""
     machine(driver=True, build="12.6")
-    assert [finding.broken for finding in gpu.examine()] == [None, None]
+    assert [finding.broken for finding in gpu.examine("exercise 3", 5)] == [None, None]
     assert [finding.broken for finding in gpu.asked("cuda:0")] == [None]
 
 
 def test_no_driver(machine):
     """A torch for CUDA without a driver runs on the CPU; that is worth a word and no warning, unless CUDA is asked for."""
     machine(driver=False, build="12.6")
-    assert [finding.broken for finding in gpu.examine()] == [None]
+    assert [finding.broken for finding in gpu.examine("exercise 3", 5)] == [None]
     assert "if there is a GPU, install its driver" in told()
     (finding,) = gpu.asked("cuda")
     assert finding.fatal

@@ -23,7 +23,7 @@ Runner = Callable[..., Evidence]
 def isolation(request: pytest.FixtureRequest) -> Isolation:
     way, _, cold = request.param.partition(", ")
     sandbox = NoIsolation() if way == "none" else request.getfixturevalue("bubblewrap")
-    return type(sandbox)(warm=False) if cold else sandbox
+    return sandbox.ways[0] if cold else sandbox
 
 
 @pytest.fixture(scope="module")
