@@ -15,11 +15,10 @@ from rich.console import Console
 
 from graders.harness.data import files
 from graders.harness.lesson import ProfileError, read_toml
+from graders.lesson import LESSON
 from graders.lora import hub
 from graders.lora.profile import PRECISIONS, STANDARD, Profile
 
-EXERCISES = ("ex1", "ex2", "ex3", "ex4")
-"""Tables of parameters."""
 _DATASETS = ("train", "reference", "held-out", "plain")
 _ADAPTERS = ("style", "subject")
 _PATHS = ("MODEL", "IMAGE", "DATASET", "STYLE_REFERENCE", "JUDGE")
@@ -67,7 +66,7 @@ class Named:
         ex3 |= {"STYLE_REFERENCE": sets["reference"]} if "reference" in sets else {}
         ex4 = {"ADAPTERS": dict(self.adapters)} if self.adapters else {}
         own: dict[str, dict[str, Any]] = {"ex3": ex3, "ex4": ex4}
-        given = {name: {**common, **own.get(name, {}), **self.parameters.get(name, {})} for name in EXERCISES}
+        given = {name: {**common, **own.get(name, {}), **self.parameters.get(name, {})} for name in LESSON.names}
         return replace(
             STANDARD,
             model=model,
@@ -94,8 +93,8 @@ class _Reader:
         self._path = path
 
     def named(self, document: dict[str, Any]) -> Named:
-        self._only(document, (*_TEXTS, "datasets", "adapters", *EXERCISES), "")
-        tables = {name: document.get(name, {}) for name in ("datasets", "adapters", *EXERCISES)}
+        self._only(document, (*_TEXTS, "datasets", "adapters", *LESSON.names), "")
+        tables = {name: document.get(name, {}) for name in ("datasets", "adapters", *LESSON.names)}
         for name, table in tables.items():
             if not isinstance(table, dict):
                 raise self._wrong(f"{name} is no table", f"Write it as [{name}], and below it lines of NAME = VALUE.")
@@ -117,7 +116,7 @@ class _Reader:
             python=self._place(document.get("python")),
             datasets={name: self._dataset(name, value) for name, value in tables["datasets"].items()},
             adapters={name: self._adapter(name, value) for name, value in tables["adapters"].items()},
-            parameters={name: dict(self._parameters(name, tables[name])) for name in EXERCISES},
+            parameters={name: dict(self._parameters(name, tables[name])) for name in LESSON.names},
         )
 
     def _parameters(self, exercise: str, table: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from graders.harness import lessons
 from graders.harness.course.batch import Finished, SetAside, Tested, grade
 from graders.harness.course.discovery import HandIns
 from graders.harness.course.once import Done
@@ -21,10 +22,6 @@ from graders.harness.course.workers import Crew
 from graders.harness.data.values import one_line
 from graders.harness.marks import Gradebook, Status, Student
 from graders.harness.report.wording import faulty, score
-
-_TYPICAL = {"ex1": 10.0, "ex2": 20.0, "ex3": 150.0, "ex4": 40.0}
-"""Seconds that the reference solution takes on one core, for an estimate before any was graded."""
-
 
 NAMED = 12
 """People who are named in a line; of more the number is said."""
@@ -144,10 +141,10 @@ class _Expected:
             self.took.setdefault(event.stored.exercise, []).append(0.0)
 
     def left(self) -> str:
-        seconds = 0.0
+        outlines, seconds = lessons.meant().outlines, 0.0
         for name, count in self.waiting.items():
             took = self.took.get(name)
-            seconds += count * (sum(took) / len(took) if took else _TYPICAL.get(name, 60.0))
+            seconds += count * (sum(took) / len(took) if took else outlines[name].seconds)
         return f"about {_duration(seconds / self.jobs)} left" if seconds else ""
 
 

@@ -7,6 +7,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+from graders.harness import DISTRIBUTION
 from graders.harness.course import settings
 from graders.harness.course.order import SCHEMA_VERSION, Order
 from graders.harness.data import documents, files
@@ -43,7 +44,7 @@ def take_over(results: Path) -> bool:
         if version > SCHEMA_VERSION:
             raise LaterVersionError(
                 f"{results} was made by a later version of the graders.",
-                "Use that one: pip install --upgrade lora-graders",
+                f"Use that one: pip install --upgrade {DISTRIBUTION}",
             )
         if version < SCHEMA_VERSION:
             if not (results / COPY).is_file():
