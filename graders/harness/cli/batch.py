@@ -333,10 +333,11 @@ def _at_work(store: Store, console: Console) -> Iterator[None]:
 @click.confirmation_option(prompt="Hand-ins, results, points and feedback of this person will be gone for good. Go on?")
 def forget(results: Path, person: str) -> None:
     """Remove all that RESULTS knows of PERSON, named by id, login or name, and make everything else again."""
-    from graders.harness.course import forgetting, people
+    from graders.harness.course import forgetting, people, settings
     from graders.harness.course.marking import course
     from graders.harness.course.store import Store
 
+    settings.mean_lesson(results)
     store = Store(results)
     console = Console(file=sys.stdout)
     with _at_work(store, console):

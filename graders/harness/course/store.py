@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 
 from graders.harness import lessons
-from graders.harness.course import settings
 from graders.harness.course.discovery import Attempt
 from graders.harness.course.order import Order
 from graders.harness.course.roster import Roster
@@ -55,7 +54,6 @@ class Store:
     """A folder of results, which is made if need be."""
 
     def __init__(self, root: Path) -> None:
-        settings.mean_lesson(root)
         self.root = root
         self.taken_over = False
         """Whether an earlier version made the folder, and this command has taken it over."""
