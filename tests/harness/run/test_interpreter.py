@@ -40,14 +40,19 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("way", ["none", "bubblewrap"])
-def test_a_notebook_runs_there(environment: Path, tmp_path: Path, request: pytest.FixtureRequest, way: str) -> None:
-    """The kernel, its modules and the programs that it starts are those of the environment, in the sandbox as well."""
-    if way == "bubblewrap":
-        request.getfixturevalue("bubblewrap")
+@pytest.fixture(params=["none", "bubblewrap"])
+def isolation(environment: Path, request: pytest.FixtureRequest) -> Bubblewrap | NoIsolation:
+    """Where notebooks run in the Python of the environment."""
     python = interpreter(environment)
     assert python
-    isolation = NoIsolation(python=python) if way == "none" else Bubblewrap(python=python)
+    if request.param == "none":
+        return NoIsolation(python=python)
+    request.getfixturevalue("bubblewrap")
+    return Bubblewrap(python=python)
+
+
+def test_a_notebook_runs_there(environment: Path, tmp_path: Path, isolation: Bubblewrap | NoIsolation) -> None:
+    """The kernel, its modules and the programs that it starts are those of the environment, in the sandbox as well."""
     notebook = write_notebook(tmp_path / "hand-in", CELLS)
     evidence = run(
         notebook, parameters={}, hand_in=HAND_IN, run_folder=tmp_path / "run", time_limit=60.0, isolation=isolation
@@ -56,18 +61,12 @@ def test_a_notebook_runs_there(environment: Path, tmp_path: Path, request: pytes
     program = str(environment / "bin" / "python")
     assert (evidence.value("where"), evidence.value("found")) == (program, "theirs")
     assert evidence.value("program") == [program]
-    assert evidence.value("rubric") is (way == "none")
+    assert evidence.value("rubric") is (isolation.name == "none")
 
 
-@pytest.mark.parametrize("way", ["none", "bubblewrap"])
-def test_its_kernels_are_forked(environment: Path, tmp_path: Path, request: pytest.FixtureRequest, way: str) -> None:
+def test_its_kernels_are_forked(environment: Path, tmp_path: Path, isolation: Bubblewrap | NoIsolation) -> None:
     """The environment's libraries are imported once for all runs, by its own Python, and each run has a kernel of that."""
-    if way == "bubblewrap":
-        request.getfixturevalue("bubblewrap")
-    python = interpreter(environment)
-    assert python
-    isolation = NoIsolation(python=python) if way == "none" else Bubblewrap(python=python)
-    if because := cold_because(sys.executable if way == "none" else shutil.which("bwrap") or ""):
+    if because := cold_because(sys.executable if isolation.name == "none" else shutil.which("bwrap") or ""):
         pytest.skip(because)
     look = "import os, sys\nfound = [sys.executable, 'torch' in sys.modules, 'LEFT' in os.environ]\nos.environ['LEFT'] = 'left'"
     warm = []
@@ -76,7 +75,9 @@ def test_its_kernels_are_forked(environment: Path, tmp_path: Path, request: pyte
         given = {"parameters": {}, "hand_in": {"found": "value"}, "time_limit": 60.0, "isolation": isolation}
         evidence = run(notebook, run_folder=tmp_path / f"run-{number}", **given)
         assert evidence.value("found") == [str(environment / "bin" / "python"), True, False]
-        warm.append([one.process.pid for one in warm_client._kept if one.served and one.kind.python == python])
+        warm.append(
+            [one.process.pid for one in warm_client._kept if one.served and one.kind.python == isolation.python]
+        )
     assert sorted(warm[0]) == sorted(warm[1]) != []
 
 
