@@ -27,12 +27,12 @@ from rich.console import Console
 
 from graders.harness import grade as grading
 from graders.harness.cli.main import main as grade
-from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Record, Status, Student
 from graders.harness.report import figures, terminal
 from graders.harness.report.html import student_page
 from graders.harness.report.markdown import student_markdown
 from graders.harness.result import load
+from graders.lesson import LESSON
 from tests.harness.course import generated
 
 STUDENTS = 40
@@ -104,7 +104,7 @@ def _hand_in(graded: Path, to: Path) -> None:
     to.mkdir(parents=True)
     (to / "result.json").write_text(_timeless(graded / "result.json"), encoding="utf-8")
     shown = Grade(name, Status.GRADED, result.max_score + result.undecided, 0.0, result, folder=graded)
-    titles = {name: module_of(name).EXERCISE.title}
+    titles = {name: LESSON.exercise(name).title}
     record = Record(Student("1234", "Ada Lovelace"), {name: shown})
     (to / "page.html").write_text(student_page(record, titles, {name: figures.of(shown)}), encoding="utf-8")
     (to / "page.md").write_text(student_markdown(record, titles), encoding="utf-8")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from graders.harness import exhibits, lessons, origin
@@ -106,11 +105,6 @@ class Watcher:
 
     on_run: Callable[[Progress], None] = lambda progress: None
     on_check: Callable[[str], None] = lambda title: None
-
-
-def module_of(name: str) -> ModuleType:
-    """The grader module of an exercise, for example of "ex3"."""
-    return lessons.meant().rubric(name)
 
 
 def execute(
@@ -226,7 +220,7 @@ def check(
     limits: CheckLimits | None = None,
 ) -> tuple[Result, tuple[str, ...]]:
     """Check what a run left behind, or ``only`` some of it; returns the result and the log of grader faults."""
-    module = module_of(name)
+    module = lessons.meant().rubric(name)
     assert module.__file__ is not None
     path = Path(module.__file__)
     on_check = (watcher or Watcher()).on_check
@@ -283,7 +277,7 @@ def grade(
     """
     contents = Contents(read_notebook(notebook), lessons.meant().exercises())
     _look(name, contents, within or Setting(), beside)
-    twice = not only or bool({*only} & {*titles(module_of(name), "again")})
+    twice = not only or bool({*only} & {*titles(lessons.meant().rubric(name), "again")})
     with claimed(folder.parent / f".partial-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}") as partial:
         timings: dict[str, float] = {}
         hand_in = execute(
@@ -377,7 +371,7 @@ def _keep_earlier(folder: Path, new: str) -> None:
 
 def ensure_checks(name: str, only: Collection[str]) -> None:
     """:class:`GradingError` if one of ``only`` is no check of the exercise."""
-    known = titles(module_of(name))
+    known = titles(lessons.meant().rubric(name))
     if unknown := [check for check in only if check not in known]:
         raise GradingError(f"There is no check {unknown[0]!r} in {name}.", f"There are: {', '.join(known)}.")
 

@@ -21,7 +21,6 @@ from graders.harness import lessons
 from graders.harness.checking import titles
 from graders.harness.course.once import grade_once
 from graders.harness.errors import ExplainedError
-from graders.harness.grade import module_of
 from graders.harness.release import without_solutions
 from graders.harness.result import Outcome, Result
 from graders.harness.result import load as load_result
@@ -72,7 +71,7 @@ class Submission:
         A check that compares two runs is not reached, unless it is named, where a check that it looks at is wrong.
         """
         wrong = []
-        module = module_of(result.exercise)
+        module = lessons.meant().rubric(result.exercise)
         looked_at = module.EXERCISE.checked_again or titles(module)
         spoilt = titles(module, "again") if {*self.fails, *self.not_reached} & {*looked_at} else ()
         perhaps = titles(module, "again") if {*self.may_fail} & {*looked_at} else ()

@@ -20,10 +20,11 @@ from unittest import mock
 import psutil
 
 from graders.harness.checking import titles
-from graders.harness.grade import Setting, grade, module_of
+from graders.harness.grade import Setting, grade
 from graders.harness.result import Result
 from graders.harness.run.bubblewrap import Bubblewrap
 from graders.harness.run.limits import Limits
+from graders.lesson import LESSON
 from graders.lora import catalog
 from tests import command
 from tests.hostile.case import Aftermath, Case
@@ -38,7 +39,7 @@ INNOCENT_NICENESS = 5
 PAUSE = 3.0
 """Seconds from the beginning of one innocent to that of the next, beside the same hostile hand-in."""
 _INNOCENTS = Setting(Bubblewrap(likely=(catalog.ROOT,)), Limits(memory=6 << 30))
-_ONCE = tuple(titles(module_of("ex1")).keys() - titles(module_of("ex1"), "again").keys())
+_ONCE = tuple(titles(LESSON.rubric("ex1")).keys() - titles(LESSON.rubric("ex1"), "again").keys())
 """What innocents are checked for: all that needs no second run, which would be no other than the first."""
 
 # A process starts with the peak memory of the one it was forked from; forked from this small program, a command has

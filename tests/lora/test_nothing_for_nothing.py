@@ -16,6 +16,7 @@ from graders.harness.hand_in import HandIn
 from graders.harness.live.snapshot import Wanted, take
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.kernel import adapters, watchers
+from graders.lesson import LESSON
 from graders.lora import catalog
 from graders.lora.measures.architecture import architecture_of
 
@@ -98,7 +99,7 @@ def counted(names: list[str], counts: Any, total: Any, fraction: Any) -> Hands:
 
 
 def unset(name: str) -> Hands:
-    return lambda _: dict.fromkeys(grade.module_of(name).EXERCISE.hand_in)
+    return lambda _: dict.fromkeys(LESSON.exercise(name).hand_in)
 
 
 RANDOM = noise(4).abs().tolist()
@@ -128,7 +129,7 @@ SHORT = {"ex4": {"GRID": [(0.0, 0.0), (0.7, 0.4)], "NUM_INFERENCE_STEPS": 2}}
 
 def left(name: str, hands: Hands, folder: Path, changes: Variables, again: HandIn | None = None) -> HandIn:
     """The hand-in as a run with changed parameters leaves it."""
-    exercise = grade.module_of(name).EXERCISE
+    exercise = LESSON.exercise(name)
     given = {
         **exercise.parameters,
         **changes,
@@ -161,7 +162,7 @@ def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 def test_nothing_earns_nothing(tmp_path: Path, name: str, what: str) -> None:
     """A hand-in that does nothing gets no point from any check, and none from the comparison of its runs."""
     hands = NOTHING[name, what]
-    second = left(name, hands, tmp_path / "again", grade.module_of(name).EXERCISE.others[0])
+    second = left(name, hands, tmp_path / "again", LESSON.exercise(name).others[0])
     result, faults = grade.check(name, left(name, hands, tmp_path / "first", {}, second))
     assert {check.id: check.score for check in result.checks if check.score} == {}
     assert not faults

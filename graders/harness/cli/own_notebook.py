@@ -97,7 +97,7 @@ class OwnNotebook:
                 result = once()
             if result.faulty:  # perhaps for want of memory or time, which there may be now
                 result = grading.rescore(self.name, self.folder, watcher, self.only, self.within.checking)
-        checked, title = time.monotonic(), grading.module_of(self.name).EXERCISE.title
+        checked, title = time.monotonic(), lessons.meant().exercise(self.name).title
         terminal.render(result, self.console, title=title, verbose=self.verbose)
         if not self.parameters and self.within.profile == lessons.meant().standard:
             practised = any(check.practised for check in result.checks)
@@ -131,7 +131,6 @@ class OwnNotebook:
         """The same feedback as an HTML file, with pictures and curves."""
         from graders.harness.data.saving import save
         from graders.harness.data.values import clean
-        from graders.harness.grade import module_of
         from graders.harness.marks import Grade, Record, Status, Student
         from graders.harness.report import figures
         from graders.harness.report.html import student_page
@@ -139,7 +138,7 @@ class OwnNotebook:
         worth = result.max_score + result.undecided
         grade = Grade(self.name, Status.GRADED, worth, 0.0, result, folder=self.folder)
         record = Record(Student(self.notebook.name), {self.name: grade})
-        titles = {self.name: module_of(self.name).EXERCISE.title}
+        titles = {self.name: lessons.meant().exercise(self.name).title}
         path = self.folder / "feedback.html"
         save(clean(student_page(record, titles, {self.name: figures.of(grade)})).encode(), path)
         return path

@@ -24,7 +24,6 @@ from graders.harness.course.tree import natural
 from graders.harness.course.weights import max_score, weighted
 from graders.harness.data.documents import DamagedError
 from graders.harness.data.values import one_line
-from graders.harness.grade import module_of
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
 from graders.harness.run.notebook import read as read_notebook
 
@@ -78,7 +77,7 @@ def course(store: Store, references: Path | None = None) -> Course:
             entries[student] = replace(entry, student=replace(entry.student, name=mine[-1].student.name))
     marked = [marker.mark(entries[student], mine) for student, mine in attempts.items()]
     marked.sort(key=lambda one: natural(one[0].student.shown.casefold()))
-    titles = {name: module_of(name).EXERCISE.title for name in rules.exercises}
+    titles = {name: lessons.meant().exercise(name).title for name in rules.exercises}
     gradebook = Gradebook(titles, tuple(record for record, _ in marked))
     return Course(gradebook, tuple(answer for _, answers in marked for answer in answers), order)
 

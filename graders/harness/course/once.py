@@ -19,7 +19,7 @@ from graders.harness.checking import CheckLimits
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
-from graders.harness.grade import Setting, grade, module_of, rescore
+from graders.harness.grade import Setting, grade, rescore
 from graders.harness.origin import fingerprint, rubric
 from graders.harness.profile import Profile
 from graders.harness.result import Result, load
@@ -109,7 +109,7 @@ def _key(
     """What a run depends on."""
     own = "" if profile == lessons.meant().standard else f"{profile}"
     own += f"{python}" if python else ""
-    asked = f"{_environment()} {module_of(exercise).EXERCISE} {dict(parameters)} {own}"
+    asked = f"{_environment()} {lessons.meant().exercise(exercise)} {dict(parameters)} {own}"
     return hashlib.sha256(asked.encode() + handed_in).hexdigest()
 
 

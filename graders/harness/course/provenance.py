@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from graders.harness import lessons
 from graders.harness.errors import HandInError
-from graders.harness.grade import module_of
 from graders.harness.marks import Gradebook, Student
 from graders.harness.run.evidence import Evidence
 
@@ -27,7 +27,7 @@ class Untrained:
 def untrained(gradebook: Gradebook) -> Iterator[Untrained]:
     """Hand-ins with adapters from runs that made fewer backward passes than one training has steps."""
     for name in gradebook.exercises:
-        if not module_of(name).EXERCISE.seeds:
+        if not lessons.meant().exercise(name).seeds:
             continue
         for record in gradebook.records:
             grade = record.grades[name]

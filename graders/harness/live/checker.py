@@ -140,12 +140,10 @@ def _import() -> None:
         import diffusers
         import transformers
 
-        from graders.harness import grade as grading
-
         for library in (diffusers, transformers):
             library.logging.set_verbosity_error()
         for name in lessons.meant().names:
-            grading.module_of(name)
+            lessons.meant().rubric(name)
         gc.collect()
 
 
@@ -157,7 +155,7 @@ def _serve(line: str, say: Callable[..., None]) -> None:
     from graders.harness.run.evidence import Evidence
 
     name = json.loads(line)["exercise"]
-    module = grading.module_of(name)
+    module = lessons.meant().rubric(name)
     parameters = module.EXERCISE.parameters
     paths = [parameter for parameter, value in parameters.items() if list(named_by(value))]
     say(hand_in=dict(module.EXERCISE.hand_in), parameters=list(parameters), paths=paths)

@@ -30,8 +30,8 @@ from nbformat.v4 import new_code_cell
 from rich.console import Console
 from rich.table import Table
 
-from graders.harness.grade import module_of
 from graders.harness.run import notebook as notebooks
+from graders.lesson import LESSON
 
 CHECKOUT = Path(__file__).parents[3]
 GRADE = Path(sys.executable).with_name("grade")
@@ -117,7 +117,7 @@ class Peers:
 def _with_parameters(exercise: str) -> nbformat.NotebookNode:
     """The reference solution with the values that the grader gives it."""
     solution = notebooks.read(CHECKOUT / "reference_solutions" / f"{exercise}.ipynb")
-    given = {**module_of(exercise).EXERCISE.parameters, "DEVICE": "cpu", "OUTPUT_DIR": "output"}
+    given = {**LESSON.exercise(exercise).parameters, "DEVICE": "cpu", "OUTPUT_DIR": "output"}
     notebook = notebooks.inject(solution, given)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return notebook
