@@ -55,6 +55,11 @@ class _Lora(Lesson):
         check = thresholds.ensure if calibrated else thresholds.ensure_decides
         check(profile, tuple(exercises))  # type: ignore[arg-type]
 
+    def sightings(self, evidence: Evidence) -> Mapping[str, int]:
+        from graders.lora.sightings import read
+
+        return read(evidence)
+
     def exhibits(self, exercise: str, hand_in: HandIn, result: Result) -> Iterator[Exhibit]:
         from graders.lora.exhibits import exhibits
 
@@ -122,6 +127,7 @@ LESSON = _Lora(
     misconceptions=MISCONCEPTIONS,
     solutions=_HERE.parent / "reference_solutions",
     zoo=_HERE.parent / "tests" / "submissions",
+    watchers=_HERE / "lora" / "watchers.py",
     libraries="graders.lora.libraries",
     distributions=("torch", "diffusers", "peft", "transformers", "datasets", "numpy"),
     further_parameters=("PRECISION",),

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from graders.harness.data import values
 
-SESSION = ("device", "unets_at_once", "peak_gpu_memory_bytes")
+SESSION = ("device", "peak_gpu_memory_bytes")
 """What the notebook's own side saw of its session."""
 Ended = Literal["completed", "cell_error", "timeout", "out_of_memory", "kernel_died", "not_started"]
 
@@ -32,8 +32,6 @@ class RunReport:
     seconds: float
     peak_memory_bytes: int
     device: Literal["cpu", "cuda"]
-    unets_at_once: int = 0
-    """U-Nets that were in memory when a cell had run, at most."""
     peak_gpu_memory_bytes: int = 0
     """What PyTorch held of a GPU at most."""
     place: str = ""
@@ -70,10 +68,10 @@ def read_report(content: bytes, **seen: float | str) -> RunReport:
             raise values.Malformed("an error in no line")
         ename, evalue, line = (values.one_line(error[key], 500) for key in ("ename", "evalue", "line"))
         error = RunError(ename, evalue, line, number)
-    unets, gpu_memory = fields.get("unets_at_once", 0), fields.get("peak_gpu_memory_bytes", 0)
-    if any(type(number) is not int or not 0 <= number < 1 << 63 for number in (unets, gpu_memory)):
-        raise values.Malformed("a run that held no number of things")
+    gpu_memory = fields.get("peak_gpu_memory_bytes", 0)
+    if type(gpu_memory) is not int or not 0 <= gpu_memory < 1 << 63:
+        raise values.Malformed("a run that held no memory of a GPU")
     place = fields.get("place", "")
     if type(place) is not str:
         raise values.Malformed("a run that ended in no place")
-    return RunReport(ended, cell, error, float(seconds), memory, device, unets, gpu_memory, values.one_line(place, 200))
+    return RunReport(ended, cell, error, float(seconds), memory, device, gpu_memory, values.one_line(place, 200))

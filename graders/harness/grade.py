@@ -166,6 +166,7 @@ def execute(
             environment=cores.sharing(workers),
             left_out=left_out or (),
             beside=beside,
+            watchers=lesson.watching,
             readable=sorted({with_blobs(path) for path in named_by(list(runs[place].values()))}),
         )
         lesson.fixtures.note(runs[place], folder / place)
@@ -220,12 +221,13 @@ def check(
     limits: CheckLimits | None = None,
 ) -> tuple[Result, tuple[str, ...]]:
     """Check what a run left behind, or ``only`` some of it; returns the result and the log of grader faults."""
-    module = lessons.meant().rubric(name)
+    lesson = lessons.meant()
+    module = lesson.rubric(name)
     assert module.__file__ is not None
     path = Path(module.__file__)
     on_check = (watcher or Watcher()).on_check
-    for one in filter(None, (hand_in, hand_in.again)):
-        one.evidence.read()  # before any check, so that none of them meets what a hand-in made of it
+    # Before any check, so that none of them meets what a hand-in made of it
+    counted = [lesson.sightings(one.evidence.read()) for one in (hand_in, hand_in.again) if one]
     made_of = origin.origin(hand_in)
     given, hand_in = hand_in.parameters, hand_in.as_set(module.EXERCISE)
     again = None
@@ -244,7 +246,8 @@ def check(
     checked = run_checks(path, hand_in, on_check, again=again, only=only, limits=limits)
     timings = {f"check {check}": seconds for check, seconds in checked.seconds.items()} | timings
     run_report = asdict(hand_in.evidence.run) | {
-        "remarks": list(remarks(hand_in.evidence, {*module.EXERCISE.parameters}, hand_in.own))
+        **counted[0],
+        "remarks": list(remarks(hand_in.evidence, {*module.EXERCISE.parameters}, hand_in.own)),
     }
     result = Result(name, run_report, checked.checks, timings=timings, origin=made_of)
     return result, (*checked.faults, *faults)

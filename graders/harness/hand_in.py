@@ -9,22 +9,20 @@ from typing import Any
 from graders.harness import lessons
 from graders.harness.lesson import Exercise
 from graders.harness.run.evidence import Evidence
-from graders.harness.run.kernel.watchers import settings_of
 from graders.harness.run.records import Missing, NotRead, Unreadable
+from graders.harness.run.sightings import digest_of
 from graders.harness.run.states import (
     ModuleState,
     OptimizerState,
     ParameterState,
-    SeenAdapter,
-    SeenLayer,
     StepsSeen,
     TensorFacts,
 )
 from graders.harness.second_run import Again
 
 __all__ = [
-    "Again", "Evidence", "HandIn", "Missing", "ModuleState", "NotRead", "OptimizerState", "ParameterState", "SeenAdapter",
-    "SeenLayer", "StepsSeen", "TensorFacts", "Unreadable", "settings_of",
+    "Again", "Evidence", "HandIn", "Missing", "ModuleState", "NotRead", "OptimizerState", "ParameterState", "StepsSeen",
+    "TensorFacts", "Unreadable", "digest_of",
 ]  # fmt: skip
 
 

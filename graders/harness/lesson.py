@@ -141,6 +141,15 @@ class Lesson:
     others; ``undecisive`` are files and folders in it that no verdict depends on. ``libraries`` is a module that imports what
     checks need and takes long; ``distributions`` are packages on whose versions a run depends.
 
+    ``watchers`` is a file whose code runs in the kernel of a notebook, in no package, and imports the standard library alone. It
+    may have a tuple ``MODULES`` and these functions, of which what they raise is lost:
+
+    * ``watch(tools)`` is called before the first cell, after each, and when one of ``MODULES`` has been imported, which are the
+      names of libraries' modules: it puts in what notes from there on what they do. ``tools`` is
+      :mod:`graders.harness.run.kernel.tools`.
+    * ``after_cell()``, ``after_backward()`` and ``after_step(optimizer)`` are called then, the last two for PyTorch.
+    * ``seen(tools)`` gives what was noted until now, a mapping of JSON, which :meth:`sightings` reads.
+
     Profiles may set ``further_parameters`` as well as an exercise's own. ``for_instructors`` are the exercises that only a
     package of the instructors' can decide.
     """
@@ -156,6 +165,7 @@ class Lesson:
     interface: int = INTERFACE
     solutions: Path | None = None
     zoo: Path | None = None
+    watchers: Path | None = None
     libraries: str = ""
     distributions: tuple[str, ...] = ("numpy",)
     further_parameters: tuple[str, ...] = ()
@@ -241,6 +251,20 @@ class Lesson:
 
     def ensure_decides(self, profile: Profile, exercises: Iterable[str], *, calibrated: bool = False) -> None:
         """:class:`ExplainedError` if what decides these exercises is not here; ``calibrated`` asks for thresholds, too."""
+
+    # --- what its watchers saw ---------------------------------------------------------------------------------
+
+    @property
+    def watching(self) -> str:
+        """The code of its watchers, "" if it has none."""
+        return self.watchers.read_text(encoding="utf-8") if self.watchers else ""
+
+    def sightings(self, evidence: Evidence) -> Mapping[str, int]:
+        """Read what its watchers noted in a run, so that no check meets what a hand-in made of it.
+
+        What comes of it are counts, by names, that are told of the run in the result.
+        """
+        return {}
 
     # --- what there is to see -----------------------------------------------------------------------------------
 

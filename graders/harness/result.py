@@ -82,11 +82,11 @@ class Result:
 
     ``run`` says how executing the notebook ended: ``ended`` (completed, cell_error, timeout, out_of_memory, kernel_died or
     not_started), ``cell`` (the code cell it ended in, counted from 1, or None), ``place`` (the same in words), ``error``,
-    ``seconds``, ``peak_memory_bytes``, ``device``, ``unets_at_once``, ``peak_gpu_memory_bytes`` and ``remarks``, sentences
-    on what it met with. ``timings`` says how many seconds each part of grading took: ``run`` and ``again``, and ``check NAME``
-    and ``check again NAME`` for the checks of each run. ``origin`` has the fields :data:`ORIGIN`, each a mapping of JSON.
-    ``exhibits`` are what there is to see beside it, by name, each with the SHA-256 of its document;
-    :mod:`graders.harness.exhibits` reads them.
+    ``seconds``, ``peak_memory_bytes``, ``device``, ``peak_gpu_memory_bytes``, ``remarks``, sentences on what it met with, and
+    the counts that ``Lesson.sightings`` gives. ``timings`` says how many seconds each part of grading took: ``run`` and
+    ``again``, and ``check NAME`` and ``check again NAME`` for the checks of each run. ``origin`` has the fields
+    :data:`ORIGIN`, each a mapping of JSON. ``exhibits`` are what there is to see beside it, by name, each with the SHA-256 of
+    its document; :mod:`graders.harness.exhibits` reads them.
     """
 
     exercise: str

@@ -132,7 +132,7 @@ def _is_there(module: str) -> bool:
 
 
 def _watchers(lesson: Lesson) -> Iterator[Fault]:
-    place: Path | None = getattr(lesson, "watchers", None)
+    place = lesson.watchers
     if place is None:
         return
     try:

@@ -17,7 +17,7 @@ from graders import ex1, ex4
 from graders.harness.data.values import Malformed, decode
 from graders.harness.ending import RunError, RunReport
 from graders.harness.errors import HandInError
-from graders.harness.hand_in import HandIn, SeenAdapter, SeenLayer
+from graders.harness.hand_in import HandIn
 from graders.harness.result import CheckResult, Outcome
 from graders.harness.rubric import CheckFailed, LeftToPerson, NotReached, Verdict
 from graders.harness.run.evidence import Evidence
@@ -31,6 +31,7 @@ from graders.lora.measures.grid import Cell, Grid
 from graders.lora.measures.inspection import Inspection
 from graders.lora.measures.tables import close, number, rows_by_rank
 from graders.lora.measures.training_history import as_made, strengths
+from graders.lora.sightings import SeenAdapter, SeenLayer
 from tests.fuzz.strategies import NUMBERS, assert_explained, encoded, scalars, texts
 
 VERDICTS = (CheckFailed, LeftToPerson, NotReached, HandInError)
@@ -44,8 +45,7 @@ class Held(Evidence):
     ) -> None:
         self.held = values
         self.__dict__["run"] = run or RunReport("completed", None, None, 1.0, 1, "cpu")
-        self.__dict__["lora_configs"] = configs or []
-        self.__dict__["lora_adapters"] = []
+        self.__dict__["_sightings"] = {"lora_configs": configs}
         self.__dict__["written_answers"] = []
 
     def value(self, name: str) -> Any:

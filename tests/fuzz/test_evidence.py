@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from graders.harness.run.evidence import Evidence
 from graders.harness.run.records import EvidenceError
+from graders.lora.sightings import lora_adapters, lora_configs, noise_of
 from tests.fuzz.strategies import (
     GIVEN,
     KINDS,
@@ -65,7 +66,7 @@ def test_values(folder: Folder, record: Any) -> None:
 def test_lora_configs(folder: Folder, session: Any) -> None:
     """LoRA configurations are a list of mappings, empty where they cannot be read."""
     folder.leave("session.json", session)
-    configs = Evidence(folder.root).lora_configs
+    configs = lora_configs(Evidence(folder.root))
     assert all(isinstance(config, dict) for config in configs)
     assert_plain(configs)
 
@@ -79,7 +80,7 @@ ADAPTER = {"trained": True, "layers": {"a": [4, 1.0, [0.5, 0.1], [0, 0.0], [0.4,
 def test_lora_adapters(folder: Folder, session: Any) -> None:
     """Adapters that were seen hold plain numbers, and there are none where they cannot be read."""
     folder.leave("session.json", session)
-    for adapter in Evidence(folder.root).lora_adapters:
+    for adapter in lora_adapters(Evidence(folder.root)):
         assert type(adapter.trained) is bool
         for layer in adapter.layers.values():
             assert type(layer.rank) is int
@@ -191,8 +192,8 @@ def test_generated(folder: Folder, generated: Any) -> None:
     """A record of paintings that says something impossible is as if it were not there."""
     folder.leave("session.json", json.dumps({"paintings": generated, "lora_configs": generated}).encode())
     evidence = Evidence(folder.root).read()
-    assert evidence.noise_of(np.zeros((2, 2, 3), dtype=np.uint8)) is None
-    assert evidence.lora_configs == []
+    assert noise_of(evidence, np.zeros((2, 2, 3), dtype=np.uint8)) is None
+    assert lora_configs(evidence) == []
     (folder.variables / "session.json").unlink()
 
 

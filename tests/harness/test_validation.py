@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_watchers_take_the_standard_library_alone(tmp_path: Path) -> None:
     new_lesson.write("watched", tmp_path / "watched")
     lesson = lessons.load(str(tmp_path / "watched"))
     watchers = tmp_path / "seen.py"
-    object.__setattr__(lesson, "watchers", watchers)
+    lesson = replace(lesson, watchers=watchers)
     watchers.write_text("import sys\nfrom collections import abc\n")
     assert not [*faults(lesson)]
     watchers.write_text("def begin():\n    import torch.nn\n")

@@ -15,9 +15,9 @@ from graders.harness import grade
 from graders.harness.hand_in import HandIn
 from graders.harness.live.snapshot import Wanted, take
 from graders.harness.run.evidence import Evidence
-from graders.harness.run.kernel import adapters, watchers
+from graders.harness.run.kernel import watchers as harness
 from graders.lesson import LESSON
-from graders.lora import catalog
+from graders.lora import catalog, watchers
 from graders.lora.measures.architecture import architecture_of
 
 Variables = Mapping[str, Any]
@@ -142,18 +142,15 @@ def left(name: str, hands: Hands, folder: Path, changes: Variables, again: HandI
     return HandIn(Evidence(folder / "run"), given, again)
 
 
-NOTED = {adapters: ("_made", "_waiting", "_training"), watchers: ("_built", "_generated")}
-"""Where the watchers keep what they saw, which may be of other tests."""
-
-
 @pytest.fixture(params=[0, 1, 11], ids="{} passes".format)
 def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Backward passes that were seen, of whatever: fewer than the shortest training has. Nothing else was seen."""
-    for module, names in NOTED.items():
-        for name in names:
-            monkeypatch.setattr(module, name, [])
-    for name, value in {"_passes": request.param, "_steps": [0, 0], "_merges": 0}.items():
-        monkeypatch.setattr(watchers, name, value)
+    monkeypatch.setattr(harness, "_lesson", watchers)
+    for name in ("_made", "_waiting", "_training", "_built", "_generated"):  # they may hold what other tests made
+        monkeypatch.setattr(watchers, name, [])
+    monkeypatch.setattr(watchers, "_merges", 0)
+    monkeypatch.setattr(harness, "_passes", request.param)
+    monkeypatch.setattr(harness, "_steps", [0, 0])
     return int(request.param)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from graders.harness.errors import ExplainedError
 from graders.harness.live import feedback
 from graders.harness.live.checker import Checker
 from graders.harness.live.snapshot import take
-from graders.harness.run.kernel.watchers import watch
+from graders.harness.run.kernel import watchers
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,6 +105,8 @@ def load(shell: InteractiveShell) -> None:
     global _loaded
     if _loaded is None:
         _loaded = LiveGrading(shell)
+        with contextlib.suppress(ExplainedError):  # `%grade` says it
+            watchers.begin(lessons.meant().watching)
         shell.register_magics(_loaded)
         shell.events.register("post_run_cell", _after_cell)
 
@@ -119,4 +122,4 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _after_cell(result: object) -> None:
-    watch()
+    watchers.watch()

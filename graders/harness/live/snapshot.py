@@ -18,7 +18,7 @@ from graders.harness.data.saving import save
 from graders.harness.ending import RunReport
 from graders.harness.errors import ExplainedError
 from graders.harness.run.kernel.collect import Collector
-from graders.harness.run.kernel.watchers import device, peak_gpu_memory, unets
+from graders.harness.run.kernel.watchers import device, peak_gpu_memory
 
 SUFFIXES = (".safetensors", ".json")
 """Of the files in OUTPUT_DIR that graders read: adapters, and what says how they were trained."""
@@ -58,7 +58,7 @@ def take(wanted: Wanted, namespace: Mapping[str, Any], folder: Path) -> dict[str
     # Written answers are read in the file that is handed in
     save(writes(new_notebook()).encode(), folder / "notebook.ipynb")
     memory = psutil.Process().memory_info().rss
-    report = RunReport("completed", None, None, 0.0, memory, device(), unets(), peak_gpu_memory())
+    report = RunReport("completed", None, None, 0.0, memory, device(), peak_gpu_memory())
     save(json.dumps(asdict(report)).encode(), folder / "run.json")
     return dict(_unread(wanted.hand_in, variables))
 

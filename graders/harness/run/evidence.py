@@ -46,7 +46,7 @@ class Evidence(Sightings):
 
     def read(self) -> Evidence:
         """Read everything, so that nothing a hand-in left is met later on; returns itself."""
-        _ = self._variables, self.lora_configs, self.lora_adapters, self._generated, self._left_out
+        _ = self._variables, self.backward_passes, self.optimizer_steps, self._left_out
         return self
 
     @cached_property

@@ -50,12 +50,12 @@ _MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|unable to alloca
 _ARROW = re.compile(r"^-+> ?\d+ (.*)$", re.MULTILINE)
 
 
-def preparation(hand_in: Mapping[str, str], variables: Path, loaded: bool = False) -> str:
+def preparation(hand_in: Mapping[str, str], variables: Path, loaded: bool = False, watchers: str = "") -> str:
     """The code of a cell that sets up the collection of variables, by name and kind, into the folder ``variables``.
 
-    A forked kernel has ``loaded`` what does that.
+    A forked kernel has ``loaded`` what does that. ``watchers`` is the code of the lesson's own.
     """
-    prepare = _CALL.format(kernel.PACKAGE, f"collect.prepare{(dict(hand_in), str(variables))!r}")
+    prepare = _CALL.format(kernel.PACKAGE, f"collect.prepare{(dict(hand_in), str(variables), watchers)!r}")
     if loaded:
         return prepare
     load = f"{inspect.getsource(kernel.load)}load{(kernel.PACKAGE, kernel.sources())!r}\ndel load\n"
@@ -129,7 +129,8 @@ class Execution:
     async def _all(self) -> Ending:
         """Every cell in turn, a collection after each, and one more at the end of any kind."""
         spec = {**dict.fromkeys(self.parameters, "value"), **self.request["hand_in"]}
-        prepared = await self._attempt(self.cells, 60.0, preparation(spec, self.variables, self.forked is not None))
+        code = preparation(spec, self.variables, self.forked is not None, self.request["watchers"])
+        prepared = await self._attempt(self.cells, 60.0, code)
         if prepared is not None:
             raise StartError(f"the collector could not be prepared: {prepared}")
         self.tell("ready")

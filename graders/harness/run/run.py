@@ -79,6 +79,7 @@ def run(
     readable: Sequence[Path] = (),
     left_out: Collection[str] = (),
     beside: bytes = b"",
+    watchers: str = "",
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evidence:
     """Run the notebook once in the new folder ``run_folder`` and give what it left.
@@ -88,7 +89,8 @@ def run(
     ``time_limit`` seconds and each cell for ``cell_limit``; interrupting it and collecting may take up to twice
     ``grace`` seconds more. ``environment`` is added to the kernel's, which is otherwise nearly empty; ``readable`` are
     the files and folders that the parameters name. The cells with the ids ``left_out`` do not run; ``beside`` is an
-    archive of the files that stand beside it, as :mod:`graders.harness.run.beside` makes it.
+    archive of the files that stand beside it, as :mod:`graders.harness.run.beside` makes it; ``watchers`` the code of the
+    lesson's own, which :meth:`Evidence.seen` reads.
 
     However the run ends, evidence comes back. Raises :class:`notebook.NotebookError` for a notebook that cannot be run,
     :class:`LaunchError` when no kernel could be had, :class:`TroubleError` when what runs the notebook failed itself,
@@ -109,6 +111,7 @@ def run(
         "cell_limit": cell_limit,
         "grace": grace,
         "left_out": list(left_out),
+        "watchers": watchers,
         "python": str(isolation.python.program) if isolation.python else None,
     }
     _lay_out(run_folder, content, request, beside)

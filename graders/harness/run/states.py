@@ -70,30 +70,6 @@ class OptimizerState:
 
 
 @dataclass(frozen=True)
-class SeenLayer:
-    """A layer of a LoRA adapter: its rank, the factor before B·A, and the first numbers of A and of B as they were made.
-
-    The factor is the one that the adapter was trained with, where it was. ``trained_down`` and ``trained_up`` are the same
-    numbers of A and of B after the last step of an optimizer; empty if none was seen.
-    """
-
-    rank: int
-    scale: float
-    down: tuple[float, ...]
-    up: tuple[float, ...]
-    trained_down: tuple[float, ...] = ()
-    trained_up: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class SeenAdapter:
-    """A LoRA adapter that a run has added to a model: whether gradients reached it, and its layers by name."""
-
-    trained: bool
-    layers: dict[str, SeenLayer]
-
-
-@dataclass(frozen=True)
 class StepsSeen:
     """How many steps of optimizers were seen, and how many of those had a learning rate other than 0."""
 

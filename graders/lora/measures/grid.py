@@ -12,7 +12,7 @@ import numpy as np
 
 from graders.harness.data import values
 from graders.harness.errors import HandInError
-from graders.harness.hand_in import HandIn, settings_of
+from graders.harness.hand_in import HandIn
 from graders.harness.rubric import LeftToPerson
 from graders.lora import compositions
 from graders.lora.measures import picture_settings, thresholds
@@ -33,6 +33,8 @@ from graders.lora.measures.handed_in import picture_list
 from graders.lora.measures.starting_noise import differ
 from graders.lora.measures.strength import NOTICEABLE, Scales, Strength, measure, of_fixtures, of_pictures
 from graders.lora.measures.tables import number
+from graders.lora.sightings import made_with, merges, noise_of
+from graders.lora.watchers import settings_of
 
 DEFAULT_STEPS, DEFAULT_GUIDANCE = 50, 7.5
 """What a Stable Diffusion pipeline takes where it is not told."""
@@ -278,7 +280,7 @@ class Grid:
     @cached_property
     def _merges(self) -> bool:
         """Whether PEFT may have merged adapters into the base model."""
-        return self._hand_in.evidence.merges != 0
+        return merges(self._hand_in.evidence) != 0
 
     def _same_everywhere(self, cell: Cell) -> Explanation | None:
         """The same pictures in every cell, which are those of one of them."""
@@ -317,7 +319,7 @@ class Grid:
         """Noise of which no more is known than that it is not SEED's."""
         pictures, noises = self.pictures(cell), self.start.noises
         expected = [self.composition.base_model.start(noise.seed, noise.draw) for noise in noises]
-        pairs = ((self._hand_in.evidence.noise_of(p), e) for p, e in zip(pictures, expected, strict=True))
+        pairs = ((noise_of(self._hand_in.evidence, p), e) for p, e in zip(pictures, expected, strict=True))
         if not any(
             found is not None and differ(found, start.flatten()[: len(found)].numpy()) for found, start in pairs
         ):
@@ -343,7 +345,7 @@ class Grid:
 
     def _settings(self, cell: Cell, names: tuple[str, ...]) -> Explanation | None:
         """Other settings than the parameters and the model give, where the run was seen to generate the picture with them."""
-        found = self._hand_in.evidence.settings_of(self.pictures(cell)[self._telling(cell)])
+        found = made_with(self._hand_in.evidence, self.pictures(cell)[self._telling(cell)])
         said = picture_settings.difference(found, self._due_settings, names)
         return Explanation(said, picture_settings.HINT) if said else None
 

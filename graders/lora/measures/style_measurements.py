@@ -29,6 +29,7 @@ from graders.lora.measures.tables import number
 from graders.lora.measures.thresholds import Thresholds
 from graders.lora.measures.training_history import Strength
 from graders.lora.profile import Profile, precision_of
+from graders.lora.sightings import lora_adapters
 
 
 @lru_cache(maxsize=1)
@@ -154,7 +155,7 @@ class StyleMeasurements:
 
     def strengths(self, adapter: Adapter) -> dict[str, Strength] | None:
         """The strength of each layer in the training and at a loader's, where it is known what the run trained with."""
-        return training_history.strengths(adapter, self.hand_in.evidence.lora_adapters)
+        return training_history.strengths(adapter, lora_adapters(self.hand_in.evidence))
 
     def as_trained(self, adapter: Adapter) -> Adapter:
         """The adapter at the strength of its training, whatever its file says; the same one each time."""
@@ -166,7 +167,7 @@ class StyleMeasurements:
 
     def as_made(self, adapter: Adapter) -> bool:
         """Whether the adapter is still as the run made it."""
-        return training_history.as_made(adapter, self.hand_in.evidence.lora_adapters)
+        return training_history.as_made(adapter, lora_adapters(self.hand_in.evidence))
 
     def counts_base(self, row: Mapping[Any, Any]) -> bool:
         """Whether a row of the hand-in's table counts the base model's parameters as those of an adapter."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graders.harness.hand_in import SeenAdapter, SeenLayer
 from graders.lora.measures.adapters import Adapter, LoraLayer
+from graders.lora.sightings import SeenAdapter, SeenLayer
 
 SAME_STRENGTH = 1e-2
 """Relative difference up to which two strengths are the same: a file may hold α and both matrices in bfloat16, which rounds

@@ -28,6 +28,7 @@ from graders.lora.measures.objectives import (
 )
 from graders.lora.measures.precision import ROUNDINGS, is_float, name_of, relative_error, tolerance
 from graders.lora.measures.step_models import StepModels
+from graders.lora.sightings import lora_configs
 
 if TYPE_CHECKING:
     pass
@@ -315,7 +316,7 @@ class TrainingStep(StepModels):
         finally:
             for weight in weights:
                 weight.requires_grad_(False)
-        scaling = lora_gradients.scaling(self.evidence.lora_configs, {pair.rank for pair in pairs})
+        scaling = lora_gradients.scaling(lora_configs(self.evidence), {pair.rank for pair in pairs})
         inputs = ("z_t", "text_embeddings", "noise_pred")
         limit = self.tolerance(*inputs, with_unet=True, roundings=GRADIENT_ROUNDINGS)
         if "float16" in self._dtypes(*inputs, with_unet=True):

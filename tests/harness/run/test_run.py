@@ -20,7 +20,7 @@ from graders.lora import catalog
 
 LIBRARIES = """
 import sys, warnings
-import numpy as np, pandas as pd, peft, torch
+import numpy as np, pandas as pd, torch
 from PIL import Image
 json = open = len = str = None
 warnings.warn("look out")
@@ -35,9 +35,6 @@ grid = np.arange(6).reshape(2, 3)
 strange = object()
 mixed = {"number": 1, "strange": object()}
 model = MODEL
-config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_k"])
-gone = peft.LoraConfig(r=16, lora_alpha=32)
-del gone
 """
 TENSORS = """
 z_t = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3).T
@@ -174,13 +171,6 @@ def test_large_parameters(whole):
     )
     assert free.value.equal(torch.arange(600_000).bfloat16())
     assert sum(file.stat().st_size for file in (whole.folder / "evidence/variables").glob("net.*")) < 1.3e6
-
-
-def test_lora_configs(whole):
-    """Every LoRA configuration that was made is on record in the order of making, also one that is gone since."""
-    config, gone, *_ = whole.lora_configs
-    assert (config["r"], config["lora_alpha"], set(config["target_modules"])) == (4, 8, {"to_q", "to_k"})
-    assert (gone["r"], gone["lora_alpha"]) == (16, 32)
 
 
 def test_pictures(whole):

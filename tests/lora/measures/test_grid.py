@@ -41,11 +41,9 @@ SMALL = PARAMETERS | {
 
 def grid(images, merges=0, noise=None, parameters=PARAMETERS, **settings):
     """The grid of a hand-in whose `images` are these, and what the run was seen to do when it generated them."""
+    seen = {"paintings": SimpleNamespace(get=lambda digest: (noise, settings))}
     evidence = SimpleNamespace(
-        pictures=lambda name: images,
-        merges=merges,
-        noise_of=lambda picture: noise,
-        settings_of=lambda picture: settings,
+        pictures=lambda name: images, count=lambda what: merges, seen=lambda what, read: seen[what]
     )
     return Grid(HandIn(evidence, parameters))
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from graders.harness.hand_in import SeenAdapter, SeenLayer
 from graders.lora.measures.adapters import Adapter, LoraLayer
 from graders.lora.measures.style_measurements import StyleMeasurements
 from graders.lora.profile import STANDARD
+from graders.lora.sightings import SeenAdapter, SeenLayer
 
 NAMES = "attn2.to_q", "attn2.to_v"
 
@@ -26,7 +26,7 @@ def seen(*scales: float) -> SeenAdapter:
 
 
 def measurements(*trained: SeenAdapter) -> StyleMeasurements:
-    evidence = SimpleNamespace(lora_adapters=list(trained))
+    evidence = SimpleNamespace(seen=lambda what, read: list(trained))
     hand_in: Any = SimpleNamespace(profile=STANDARD, evidence=evidence, for_practice=False)
     return StyleMeasurements(hand_in)
 

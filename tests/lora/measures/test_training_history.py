@@ -20,12 +20,15 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch.optim import optimizer as optimizers
 
-from graders.harness.hand_in import Evidence, HandIn, SeenAdapter
-from graders.harness.run.kernel import adapters, watchers
+from graders.harness.hand_in import Evidence, HandIn
+from graders.harness.run.kernel import tools
+from graders.harness.run.kernel import watchers as harness
+from graders.lora import watchers
 from graders.lora.measures.adapter_files import read_adapter
 from graders.lora.measures.adapters import Adapter
 from graders.lora.measures.style_measurements import StyleMeasurements
 from graders.lora.measures.training_history import as_made, strengths
+from graders.lora.sightings import SeenAdapter, lora_adapters
 from tests.lora.measures.small_unet import CROSS_ATTENTION, TO_Q, kohya, prefixed, tiny_unet
 
 
@@ -65,9 +68,9 @@ class Run:
     def seen(self) -> list[SeenAdapter]:
         """What evidence of the run says, in the words that the kernel writes."""
         (self.folder / "evidence" / "variables").mkdir(parents=True, exist_ok=True)
-        session = json.dumps({"lora_adapters": watchers.seen()["lora_adapters"]})
+        session = json.dumps(watchers.seen(tools))
         (self.folder / "evidence" / "variables" / "session.json").write_text(session)
-        return Evidence(self.folder).lora_adapters
+        return lora_adapters(Evidence(self.folder))
 
     @property
     def scales(self) -> set[tuple[float, float]]:
@@ -84,15 +87,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(torch.autograd, "backward", torch.autograd.backward)
     monkeypatch.setattr(torch.autograd, "_noted", True, raising=False)
     for records in ("_made", "_waiting", "_training"):
-        monkeypatch.setattr(adapters, records, [])
+        monkeypatch.setattr(watchers, records, [])
     monkeypatch.setattr(optimizers, "_noted", True, raising=False)
     for hooks in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"):
         monkeypatch.setattr(optimizers, hooks, OrderedDict())
     for watched in (BaseTuner, torch.autograd, optimizers):
         del watched._noted
-    watchers.watch_adapters()
-    watchers.watch_training()
-    watchers.watch_steps()
+    monkeypatch.setattr(harness, "_lesson", watchers)
+    harness.watch()
     return Run(tmp_path)
 
 
@@ -290,7 +292,7 @@ def test_measured_at_the_strength_of_the_training(run: Run) -> None:
     """An adapter whose file has lost its strength is measured as it was trained, and any other as it is."""
     for options, factor in (({"alpha_pattern": {"attn2.to_v": 16}}, 4), ({}, 1)):
         run.save(run.train(run.add(**options)))
-        adapter, evidence = run.adapter(), SimpleNamespace(lora_adapters=run.seen())
+        adapter, evidence = run.adapter(), SimpleNamespace(seen=lambda what, read: run.seen())
         measured = StyleMeasurements(HandIn(evidence, {}))  # type: ignore[arg-type]
         trained = measured.as_trained(adapter)
         assert measured.as_trained(adapter) is trained
@@ -304,7 +306,7 @@ def test_measured_at_the_strength_of_the_training(run: Run) -> None:
 def test_odd_numbers(run: Run, number: float) -> None:
     """Strengths and numbers that anyone may have written end in an answer."""
     run.save(run.train(run.add(lora_alpha=8)))
-    for record in adapters._made:
+    for record in watchers._made:
         for layer in record["layers"].values():
             layer[1:] = [number, [number] * 4, [number]]
     adapter, seen = run.adapter(), run.seen()

@@ -11,7 +11,7 @@ from types import CodeType
 
 PACKAGE = "_grading_collector"
 """What the package is called there."""
-PARTS = ("libraries", "encoding", "pictures", "stand_ins", "adapters", "watchers", "collect")
+PARTS = ("libraries", "encoding", "pictures", "stand_ins", "tools", "watchers", "collect")
 """The files, each after those that it imports."""
 
 

@@ -76,7 +76,6 @@ class Collector:
         """``folder`` is an absolute path of a folder that exists; the notebook may change its working directory."""
         self.spec = dict(spec)
         self.folder = folder
-        self.unets = 0
         self.size = 0
         self.records: dict[str, dict[str, Any]] = {}
         self.noted, self.cost = -math.inf, 0.0
@@ -90,7 +89,7 @@ class Collector:
         """Write a record of every variable as it stands after the code cell of this number."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.unets = max(self.unets, watchers.unets())  # every time: they may be gone when the next cell has run
+            watchers.after_cell()
             if final:
                 self.digests.clear()  # whoever writes past PyTorch's count of changes is found out at the end
             self.size = 0
@@ -106,9 +105,9 @@ class Collector:
     def _note_session(self, final: bool) -> None:
         if final or self.cost <= CHEAP or time.monotonic() - self.noted > PATIENCE * self.cost:
             started = time.monotonic()
-            session = {"device": watchers.device(), "unets_at_once": self.unets, "raised": watchers.raised()}
-            session |= {"peak_gpu_memory_bytes": watchers.peak_gpu_memory(), **watchers.seen()}
-            self._write("session.json", [json.dumps(session).encode()])
+            session = {"device": watchers.device(), "raised": watchers.raised()}
+            session |= {"peak_gpu_memory_bytes": watchers.peak_gpu_memory()}
+            self._write("session.json", [json.dumps({**watchers.seen(), **session}).encode()])
             self.noted, self.cost = time.monotonic(), time.monotonic() - started
 
     def _record(self, name: str, kind: str, namespace: Mapping[str, Any], cell: int) -> dict[str, Any]:
@@ -314,10 +313,13 @@ def _files_of(record: Mapping[str, Any]) -> list[str]:
 _collector: Collector
 
 
-def prepare(spec: Mapping[str, str], folder: str) -> None:
-    """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path."""
+def prepare(spec: Mapping[str, str], folder: str, lesson: str = "") -> None:
+    """Set up the collection of the variables of ``spec`` into ``folder``, an absolute path.
+
+    ``lesson`` is the code of the lesson's watchers.
+    """
     global _collector
-    watchers.watch()  # what is imported already
+    watchers.begin(lesson)  # what is imported already
     sys.meta_path.insert(0, watchers.Imports())
     _collector = Collector(spec, folder)
 
