@@ -142,7 +142,7 @@ class Lesson:
     checks need and takes long; ``distributions`` are packages on whose versions a run depends.
 
     ``watchers`` is a file whose code runs in the kernel of a notebook, in no package, and imports the standard library alone. It
-    may have a tuple ``MODULES`` and these functions, of which what they raise is lost:
+    may have a tuple ``MODULES`` and these functions. What they raise ends nothing; `grade lesson check` tells of it.
 
     * ``watch(tools)`` is called before the first cell, after each, and when one of ``MODULES`` has been imported, which are the
       names of libraries' modules: it puts in what notes from there on what they do. ``tools`` is

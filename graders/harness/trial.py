@@ -23,6 +23,8 @@ from graders.harness.lesson import Exercise, Lesson
 from graders.harness.release import ReleaseError, without_solutions
 from graders.harness.result import Result
 from graders.harness.run import source
+from graders.harness.run.evidence import Evidence
+from graders.harness.run.kernel.watchers import FAILED
 from graders.harness.run.notebook import PARAMETERS, NotebookError, assigned, has_tag, read
 from graders.harness.run.variables import filled
 from graders.harness.validation import Fault, exercise_faults
@@ -141,7 +143,8 @@ def _zoo(lesson: Lesson, pen: zoo.Pen) -> Iterator[Fault]:
 class Reference:
     """A reference solution, graded with the set number ``other`` of ``of`` sets of other parameters.
 
-    ``times`` are the seconds that each check took, and which it was.
+    ``times`` are the seconds that each check took, and which it was. ``raised`` is what the lesson's watchers raised first, "" if
+    they did not.
     """
 
     exercise: str
@@ -149,11 +152,12 @@ class Reference:
     of: int
     result: Result
     times: Sequence[tuple[float, str]]
+    raised: str = ""
 
     @property
     def right(self) -> bool:
-        """Whether it got full marks."""
-        return self.result.exit_status == 0
+        """Whether it got full marks, and the watchers saw it."""
+        return self.result.exit_status == 0 and not self.raised
 
     @property
     def parameters(self) -> str:
@@ -177,9 +181,11 @@ def references(
             with watched(name) as watcher:
                 timed = _Timed(watcher.on_check, name)
                 listening = replace(watcher, on_check=timed.on_check)
-                result = grade(name, notebook, folder / f"{name}-{other}", parameters, listening, other, within)
+                place = folder / f"{name}-{other}"
+                result = grade(name, notebook, place, parameters, listening, other, within)
                 timed.end()
-            yield Reference(name, other, len(others), result, timed.times)
+            raised = Evidence(place / "run").seen(FAILED, lambda found, budget: str(found)) or ""
+            yield Reference(name, other, len(others), result, timed.times, raised)
 
 
 class _Timed:
@@ -219,6 +225,7 @@ def tried_references(sandboxed: bool, graded: Iterator[Reference]) -> Iterator[R
     try:
         for one in graded:
             wrong = [f"{check.id}: {check.found}" for check in one.result.checks if check.score < check.max_score]
+            wrong += [f"the lesson's watchers, {one.raised}"] if one.raised else []
             found = "\n".join([f"{one.result.score:g} of {one.result.max_score:g} points", *wrong])
             yield Row(one.exercise, f"the reference solution{one.parameters}, {where}", found, one.right)
     except MachineError as error:

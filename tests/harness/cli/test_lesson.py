@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from graders.harness import lessons, new_lesson, trial
+from graders.harness.grade import Setting, Watcher
 from tests import command
 
 SOLUTION, RUBRIC, LESSON, ZOO = "solutions/ex1.ipynb", "NAME/ex1.py", "NAME/__init__.py", "zoo/ex1.py"
@@ -102,3 +104,20 @@ def test_what_notebooks_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
     if file == SOLUTION and what != "an old assignment":
         command.grade("release", folder, folder=tmp_path)
     assert said in " ".join(fault.problem for _, fault in trial.faults(meant, meant.names))
+
+
+def test_watchers_that_fail_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a lesson's watchers raise costs no hand-in anything, and whoever writes them reads it."""
+    folder = tmp_path / "watching"
+    new_lesson.write("watching", folder)
+    (folder / "watching" / "watchers.py").write_text("def after_cell():\n    1 / 0\n")
+    code = folder / "watching" / "__init__.py"
+    code.write_text(code.read_text().replace("    home=_HERE,", '    home=_HERE,\n    watchers=_HERE / "watchers.py",'))
+    monkeypatch.setenv(lessons.VARIABLE, "")
+    meant = lessons.mean(str(folder))
+    graded = trial.references(meant, ["ex1"], tmp_path / "runs", {}, Setting(), lambda name: nullcontext(Watcher()))
+    (row,) = trial.tried_references(sandboxed=False, graded=graded)
+    assert (row.right, row.found) == (
+        False,
+        "2 of 2 points\nthe lesson's watchers, after_cell(): ZeroDivisionError: division by zero",
+    )

@@ -65,4 +65,8 @@ torch.optim.SGD([x], lr=0.5).step()
     assert evidence.seen("colour", lambda found, budget: 1 / 0) == {"tuple": [1, 0.5, 0]}  # read once
     assert evidence.seen("raised", lambda found, budget: 1 / 0) is None
     assert evidence.seen("other", lambda found, budget: found) is None
+    assert (
+        evidence.seen("watchers_failed", lambda found, budget: found)
+        == "after_backward(): ValueError: a fault of the lesson's"
+    )
     assert evidence.backward_passes == 1

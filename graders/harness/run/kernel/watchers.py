@@ -11,8 +11,13 @@ from typing import Any
 
 from . import stand_ins, tools
 
+FAILED = "watchers_failed"
+"""What :func:`seen` calls what they raised, "" if nothing."""
 _lesson: Any = None
 """The lesson's own watchers, a module; None if it has none, or before :func:`begin`."""
+
+_failed = ""
+"""What they raised first, and where."""
 
 
 def begin(text: str) -> None:
@@ -30,11 +35,14 @@ def begin(text: str) -> None:
 def _call(name: str, *arguments: Any) -> Any:
     """What a function of the lesson's watchers gives; None if they do not have it.
 
-    It may meet anything of a notebook's. What it raises ends nothing.
+    It may meet anything of a notebook's. What it raises ends nothing, and the first is noted, for authors.
     """
-    with contextlib.suppress(Exception):
+    global _failed
+    try:
         if function := getattr(_lesson, name, None):
             return function(*arguments)
+    except Exception as error:
+        _failed = _failed or f"{name}(): {type(error).__name__}: {error}"[:300]
     return None
 
 
@@ -128,7 +136,7 @@ def tell_of_shutdown() -> None:
 
 def seen() -> dict[str, Any]:
     """What was noted until now."""
-    return {**(_call("seen", tools) or {}), "backward_passes": _passes, "optimizer_steps": _steps}
+    return {**(_call("seen", tools) or {}), "backward_passes": _passes, "optimizer_steps": _steps, FAILED: _failed}
 
 
 def watch() -> None:
