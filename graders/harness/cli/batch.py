@@ -352,20 +352,22 @@ def forget(results: Path, person: str) -> None:
 @click.argument("archive", type=_file)
 @click.option(
     "--wheel",
+    "wheels",
     required=True,
+    multiple=True,
     type=_file,
-    help="The graders' wheel from `make wheel`; the instructors' has to lie beside it.",
+    help="The graders' wheel from `make wheel`, with the instructors' beside it. Once more for that of another lesson.",
 )
 @click.option(
     "--constraints", default="constraints.txt", show_default=True, type=_file, help="The versions to install."
 )
 @_isolation
-def autograder(exercise: str, archive: Path, wheel: Path, constraints: Path, isolation: Any) -> None:
+def autograder(exercise: str, archive: Path, wheels: tuple[Path, ...], constraints: Path, isolation: Any) -> None:
     """Pack the graders of EXERCISE into ARCHIVE, a zip file to upload to Gradescope as the assignment's autograder."""
     from graders.harness.data.saving import save
     from graders.harness.gradebooks.autograder import pack
 
-    save(pack(exercise, wheel, constraints, isolation), archive)
+    save(pack(exercise, wheels, constraints, isolation), archive)
     click.echo(f"{archive}: upload it to Gradescope as the autograder of the assignment for {exercise}.")
 
 

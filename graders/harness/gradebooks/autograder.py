@@ -11,17 +11,19 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
-from graders.harness import lessons
+from graders.harness import DISTRIBUTION, lessons
 from graders.harness.data.names import exercises_named
 from graders.harness.data.saving import save
 from graders.harness.data.scratch import Scratch
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.gradebooks.gradescope import refused, results, to_json, trouble
+from graders.harness.lesson import Lesson
 from graders.harness.result import load
 from graders.harness.run.notebook import read as read_notebook
 
@@ -45,11 +47,9 @@ if [ ! -x "$root/venv/bin/python" ]; then
     echo "There is no Python 3.11 to 3.13 for this image: choose Ubuntu 22.04 or later in Gradescope." >&2
     exit 1
 fi
-shopt -s nullglob
-graders=("$root"/source/lora_graders-*.whl)
-instructors=("$root"/source/lora_graders_instructors-*.whl)
 "$root/venv/bin/python" -m pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \\
-    --constraint "$root/source/constraints.txt" "${graders[0]}[notebooks]" "${instructors[@]}"
+    --constraint "$root/source/constraints.txt" \\
+    WHEELS
 """
 _RUN = """\
 #!/usr/bin/env bash
@@ -58,6 +58,7 @@ root="${{AUTOGRADER_ROOT:-/autograder}}"
 mkdir -p "$root/results"
 cat > "$root/results/results.json" <<'JSON'
 {trouble}JSON
+export {variable}={lesson}
 "$root/venv/bin/python" -m graders.harness.gradebooks.autograder {exercise} --isolation {isolation} || true
 """
 
@@ -67,11 +68,15 @@ class AutograderError(ExplainedError):
 
 
 def pack(
-    exercise: str, wheel: Path, constraints: Path, isolation: Literal["none", "bubblewrap"] = "bubblewrap"
+    exercise: str,
+    wheels: Sequence[Path],
+    constraints: Path,
+    isolation: Literal["none", "bubblewrap"] = "bubblewrap",
 ) -> bytes:
-    """The archive for an assignment that is ``exercise``; ``wheel`` holds the graders, ``constraints`` the versions.
+    """The archive for an assignment that is ``exercise`` of the lesson that is meant; ``constraints`` has the versions.
 
-    The instructors' package, without which exercise 3 can only be practised, is taken from beside ``wheel``.
+    One of the ``wheels`` is the graders', and another the lesson's, where it is a package of its own. What only a package of the
+    instructors' can decide takes that from beside the lesson's wheel.
 
     Of Gradescope's images it needs one that has Python 3.11 to 3.13: Ubuntu 22.04 or later. Allow it there the longest time
     that there is: the graders let a notebook run for half an hour before they end it and grade what it had reached.
@@ -81,34 +86,58 @@ def pack(
 
     Raises :class:`AutograderError`.
     """
-    if exercise not in lessons.meant().names:
-        raise AutograderError(
-            f"There is no exercise {exercise!r}.", f"Exercises are: {', '.join(lessons.meant().names)}."
-        )
-    if not (wheel.match("lora_graders-*.whl") and is_zipfile(wheel)):
-        raise AutograderError(f"{wheel} is no wheel of the graders.", "Make one in a checkout: make wheel")
-    instructors = wheel.with_name(wheel.name.replace("lora_graders-", "lora_graders_instructors-", 1))
-    if exercise in lessons.meant().for_instructors and not is_zipfile(instructors):
-        raise AutograderError(
-            f"The instructors' package {instructors.name} is not beside the graders.", "Make both: make wheel"
-        )
-    wheels = [path for path in (wheel, instructors) if is_zipfile(path)]
+    lesson = lessons.meant()
+    if exercise not in lesson.names:
+        raise AutograderError(f"There is no exercise {exercise!r}.", f"Exercises are: {', '.join(lesson.names)}.")
+    packed = _packages(lesson, exercise, wheels)
     if not constraints.is_file():
         raise AutograderError(f"There is no file {constraints}.", "Give constraints.txt of a checkout of the graders.")
-    run = _RUN.format(exercise=exercise, isolation=isolation, trouble=to_json(trouble()).decode())
+    asked = {"exercise": exercise, "variable": lessons.VARIABLE, "lesson": lesson.name}
+    run = _RUN.format(**asked, isolation=isolation, trouble=to_json(trouble()).decode())
+    installed = [f"{path.name}[notebooks]" if _is_ours(path) else path.name for path in packed]
+    setup = _SETUP.replace("WHEELS", " ".join(f'"$root/source/{name}"' for name in installed))
     archive = io.BytesIO()
     with ZipFile(archive, "w", ZIP_DEFLATED) as file:
         for name, content, mode in (
-            ("setup.sh", _SETUP.encode(), 0o755),
+            ("setup.sh", setup.encode(), 0o755),
             ("run_autograder", run.encode(), 0o755),
             ("constraints.txt", constraints.read_bytes(), 0o644),
-            *((path.name, path.read_bytes(), 0o644) for path in wheels),
+            *((path.name, path.read_bytes(), 0o644) for path in packed),
         ):
             entry = ZipInfo(name)
             entry.external_attr = (0o100000 | mode) << 16
             entry.compress_type = ZIP_STORED if name.endswith(".whl") else ZIP_DEFLATED
             file.writestr(entry, content)
     return archive.getvalue()
+
+
+def _packages(lesson: Lesson, exercise: str, wheels: Sequence[Path]) -> list[Path]:
+    """The wheels, and the instructors' of the lesson if it is there; :class:`AutograderError` if one is missing."""
+    for path in wheels:
+        if not (path.suffix == ".whl" and is_zipfile(path)):
+            raise AutograderError(f"{path} is no wheel.", "Make the graders' in a checkout: make wheel")
+    if not any(map(_is_ours, wheels)):
+        given = ", ".join(path.name for path in wheels)
+        raise AutograderError(f"The graders' wheel is not among: {given}.", "Make one in a checkout: make wheel")
+    module = f"{lesson.home.name}/__init__.py"
+    home = next((path for path in wheels if module in ZipFile(path).namelist()), None)
+    if home is None:
+        raise AutograderError(
+            f"The lesson {lesson.name} is in none of these wheels.",
+            "Make its wheel (pip wheel --no-deps FOLDER), and give it as well: --wheel WHEEL",
+        )
+    instructors = home.with_name(home.name.replace("-", "_instructors-", 1))
+    if is_zipfile(instructors):
+        return [*wheels, *({instructors} - {*wheels})]
+    if exercise in lesson.for_instructors:
+        raise AutograderError(
+            f"The instructors' package {instructors.name} is not beside {home.name}.", "Make both: make wheel"
+        )
+    return [*wheels]
+
+
+def _is_ours(wheel: Path) -> bool:
+    return wheel.name.startswith(f"{DISTRIBUTION.replace('-', '_')}-")
 
 
 def grade(exercise: str, root: Path, isolation: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def root(tmp_path: Path, wheel: Path) -> Path:
     root = tmp_path / "autograder"
     for folder in ("source", "submission", "results"):
         (root / folder).mkdir(parents=True)
-    with zipfile.ZipFile(io.BytesIO(pack("ex1", wheel, HERE / "constraints.txt", "none"))) as archive:
+    with zipfile.ZipFile(io.BytesIO(pack("ex1", [wheel], HERE / "constraints.txt", "none"))) as archive:
         for entry in archive.infolist():
             archive.extract(entry, root / "source")
             (root / "source" / entry.filename).chmod(entry.external_attr >> 16 & 0o777)
@@ -55,9 +55,9 @@ def test_what_gradescope_looks_for_is_at_the_top(wheel: Path) -> None:
     """The two programs are at the root of the archive and may be run; the graders, what decides exercise 3, and their
     versions are beside them."""
     with pytest.raises(AutograderError, match="instructors' package"):
-        pack("ex3", wheel, HERE / "constraints.txt")
+        pack("ex3", [wheel], HERE / "constraints.txt")
     deciding = Path(shutil.copy(wheel, wheel.with_name("lora_graders_instructors-0.1.0-py3-none-any.whl")))
-    packed = pack("ex3", wheel, HERE / "constraints.txt")
+    packed = pack("ex3", [wheel], HERE / "constraints.txt")
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert archive.testzip() is None
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in archive.infolist()}
@@ -71,7 +71,7 @@ def test_what_gradescope_looks_for_is_at_the_top(wheel: Path) -> None:
         assert b"\r" not in script
         subprocess.run(["bash", "-n"], input=script, check=True)
     assert b"ex3 --isolation bubblewrap" in scripts["run_autograder"]
-    assert packed == pack("ex3", wheel, HERE / "constraints.txt")
+    assert packed == pack("ex3", [wheel], HERE / "constraints.txt")
 
 
 def test_setup_installs_the_graders_with_what_python_there_is(root: Path, tmp_path: Path) -> None:
@@ -92,6 +92,7 @@ def test_setup_installs_the_graders_with_what_python_there_is(root: Path, tmp_pa
         f"--constraint {root}/source/constraints.txt {root}/source/lora_graders-0.1.0-py3-none-any.whl[notebooks]"
         in installed
     )
+    assert len(installed.split(".whl")) == 2
     assert "download.pytorch.org/whl/cpu" in installed
     shutil.rmtree(root / "venv")
     (stubs / "apt-get").write_text('#!/bin/sh\ncase "$*" in *python3*) exit 100;; esac\n')
@@ -181,5 +182,5 @@ def test_what_it_is_made_of_has_to_be_there(tmp_path: Path, wheel: Path) -> None
         ("ex1", wheel, "none.txt"),
     ):
         with pytest.raises(AutograderError) as error:
-            pack(exercise, built, HERE / versions)
+            pack(exercise, [built], HERE / versions)
         assert error.value.fix
