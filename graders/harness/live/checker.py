@@ -137,11 +137,9 @@ def _import() -> None:
     """Import all that checks need; no child goes through all of that again."""
     with importing():
         lessons.meant().import_libraries()
-        import diffusers
-        import transformers
-
-        for library in (diffusers, transformers):
-            library.logging.set_verbosity_error()
+        for name in ("diffusers", "transformers"):
+            if library := sys.modules.get(name):
+                library.logging.set_verbosity_error()
         for name in lessons.meant().names:
             lessons.meant().rubric(name)
         gc.collect()
