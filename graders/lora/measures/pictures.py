@@ -55,7 +55,7 @@ def read_pictures(folder: str | Path) -> Pictures:
         )
     try:
         rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines() if line.strip()]
-        images = [np.asarray(Image.open(folder / row["file_name"]).convert("RGB")) for row in rows]
+        images = [_read(folder / row["file_name"]) for row in rows]
         if not rows or not all(isinstance(row["text"], str) for row in rows):
             raise KeyError("text")
     except Exception as error:  # Pillow meets broken pictures with exceptions of many types
@@ -63,3 +63,8 @@ def read_pictures(folder: str | Path) -> Pictures:
             f"{metadata} cannot be read: {error!r}.", "Each line needs a file_name of a picture and its text."
         ) from error
     return Pictures(images, rows)
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
