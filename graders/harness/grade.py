@@ -323,9 +323,12 @@ def rescore(
 
     The result that it had is kept in :data:`EARLIER` there if the new one says something else. If ``dry``, nothing is written.
     """
-    stored = [Evidence(folder / place) for place in ("run", "again") if (folder / place / "run.json").is_file()]
-    if not stored:
+    there = _runs(folder)
+    if not there:
         raise GradingError(f"There is no run in {folder}.", f"Grade a notebook first: grade {name} NOTEBOOK")
+    if lost := lost_runs(folder):
+        raise GradingError(f"The folder {lost.pop()} is missing in {folder}.", "Grade the notebook again.")
+    stored = [Evidence(folder / place) for place in there]
     lesson = lessons.meant()
     profile = lesson.profile_in(folder)
     for evidence in stored:
@@ -339,6 +342,21 @@ def rescore(
         _keep_earlier(folder, result.id)
         result = keep(result, (*faults, *more), folder, shown)
     return result
+
+
+def _runs(folder: Path) -> list[str]:
+    return [place for place in ("run", "again") if (folder / place / "run.json").is_file()]
+
+
+def lost_runs(folder: Path) -> set[str]:
+    """Which runs are not there of those that the result in ``folder`` was made of, as far as that is known.
+
+    What is left answers another question.
+    """
+    needed = {"run"}
+    with contextlib.suppress(DamagedError):
+        needed |= {*load(folder / "result.json").origin.get("parameters", {})}
+    return needed - {*_runs(folder)}
 
 
 def _exhibits(hand_in: HandIn, result: Result) -> tuple[list[dict[str, bytes]], list[str]]:

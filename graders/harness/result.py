@@ -63,7 +63,7 @@ class CheckResult:
     @property
     def worth(self) -> float:
         """Points that can be had here, decided or not."""
-        return self.max_score + self.undecided
+        return round(self.max_score + self.undecided, 2)
 
     @property
     def written(self) -> bool:

@@ -116,6 +116,16 @@ def test_nothing_to_rescore(tmp_path: Path) -> None:
         rescore("ex1", tmp_path)
 
 
+@pytest.mark.parametrize("lost", ["run", "again"])
+def test_one_run_is_not_taken_for_another(stored: Path, tmp_path: Path, lost: str) -> None:
+    """Where one of both runs is missing nothing is scored anew: what is left would answer another question."""
+    graded = shutil.copytree(stored, tmp_path / "graded")
+    shutil.rmtree(graded / lost)
+    with pytest.raises(GradingError, match=f"The folder {lost} is missing"):
+        rescore("ex1", graded)
+    assert load(graded / "result.json") == load(stored / "result.json")
+
+
 def test_zoo_goes_on(tmp_path: Path) -> None:
     """A hand-in of the zoo that was run before is not run again, and one that changed is, by whichever process."""
     pen = load_pen("ex1")

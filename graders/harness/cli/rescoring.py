@@ -52,7 +52,7 @@ def watch(store: Store, crew: Crew, console: Console, *, dry: bool = False) -> E
 def _changes(one: Rescored) -> Iterator[tuple[str, Text]]:
     """Each check whose points change, with a line on it; or why there is no new result."""
     if one.after is None:
-        kept = "keeps its result, the graders failed" if one.before else "is left as it is"
+        kept = "keeps its result" if one.before else "is left as it is"
         yield "", Text(f"{named(one.stored)}: {kept}: {one.problem}", "magenta")
         return
     old = {check.id: check for check in one.before.checks} if one.before else {}

@@ -165,8 +165,10 @@ def _checked(before: Mapping[Stored, Result | None], workers: Workers, dry: bool
             after = future.result()
         except DiskFullError:
             raise
+        except ExplainedError as error:
+            yield Rescored(stored, before[stored], None, error.problem)
         except Exception as error:
-            yield Rescored(stored, before[stored], None, f"{type(error).__name__}: {error}")
+            yield Rescored(stored, before[stored], None, f"the graders failed: {type(error).__name__}: {error}")
         else:
             yield Rescored(stored, before[stored], after)
 

@@ -19,7 +19,7 @@ from graders.harness.checking import CheckLimits
 from graders.harness.data import documents
 from graders.harness.data.documents import DamagedError, Fields
 from graders.harness.data.saving import save
-from graders.harness.grade import Setting, grade, rescore
+from graders.harness.grade import Setting, grade, lost_runs, rescore
 from graders.harness.origin import fingerprint, rubric
 from graders.harness.profile import Profile
 from graders.harness.result import Result, load
@@ -60,7 +60,8 @@ def grade_once(
     ran = _key(exercise, notebook.read_bytes() + beside, parameters or {}, within.profile, within.python)
     checked = rubric(within.profile)
     before = _known(folder)
-    if again or before.get("ran") != ran or (_higher(limits, before["limits"]) and _was_stopped(folder)):
+    unfit = before.get("ran") != ran or bool(lost_runs(folder))
+    if again or unfit or (_higher(limits, before["limits"]) and _was_stopped(folder)):
         grade(exercise, notebook, folder, parameters, within=within, beside=beside)
         done = Done.EXECUTED
     elif before["checked"] != checked:

@@ -54,6 +54,9 @@ class LiveGrading(Magics):
             self._grade(given.exercise, given.only, shown)
         except ExplainedError as error:
             shown.end(feedback.complaint(error))
+        except KeyboardInterrupt:  # wherever in the conversation it came
+            self._checker.waiting = False
+            raise
         finally:
             if not self._checker.waiting:
                 self._checker.end()

@@ -282,6 +282,18 @@ def test_rescore(story: Story) -> None:
     assert {path: path.stat().st_mtime_ns for path in story.batch.results.rglob("run.json")} == before
 
 
+def test_a_run_that_is_lost_is_made_again(story: Story) -> None:
+    """Where one of both runs is gone nothing is scored anew, and the same batch runs that notebook again."""
+    folder = story.batch.folder("101")
+    shutil.rmtree(folder / "run")
+    dry = grade("rescore", story.batch.results, "--dry-run", folder=story.batch.place, COLUMNS="300")
+    assert (dry.status, "keeps its result: The folder run is missing" in dry.stdout) == (3, True), dry.printed
+    again = story.batch.run()
+    assert (again.status, again.printed.count("kept")) == (1, 2), again.printed
+    assert (folder / "run" / "run.json").is_file()
+    assert load(folder / "result.json").score == 20
+
+
 def test_two_at_once(story: Story) -> None:
     """A second command on the same results waits for nothing and breaks nothing: it says that one is at work."""
     with Store(story.batch.results).locked():
