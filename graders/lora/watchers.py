@@ -14,6 +14,7 @@ import inspect
 import itertools
 import sys
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 MAX_CONFIGS = 100
@@ -30,11 +31,12 @@ _CONFIGS = "peft.tuners.lora.config"
 _TUNERS = "peft.tuners.tuners_utils"
 _LAYERS = "peft.tuners.lora.layer"
 _PIPELINE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
-MODULES = (_CONFIGS, _TUNERS, _LAYERS, _PIPELINE)
+MODULES = (_UNETS, _CONFIGS, _TUNERS, _LAYERS, _PIPELINE)
 
 
 def watch(tools: Any) -> None:
     """Note from here on what will be gone, of the libraries that were imported so far."""
+    _watch_unets()
     _watch_configs()
     _watch_adapters()
     _watch_generation(tools)
@@ -58,29 +60,31 @@ def _unwatched(module: str, name: str) -> Any:
     return wanted if isinstance(wanted, type) and not hasattr(wanted, "_noted") else None
 
 
-_unets_at_once = 0
+class _Living:
+    """The objects of a class that are alive; to go through all that is in memory for them would take long after each cell."""
 
+    def __init__(self) -> None:
+        self._references: list[weakref.ref[Any]] = []
 
-def after_cell() -> None:
-    """Count the U-Nets in memory: they may be gone when the next cell has run."""
-    global _unets_at_once
-    _unets_at_once = max(_unets_at_once, _unets())
+    def follow(self, wanted: type) -> None:
+        """Know those that there are, and all that are made, copied or loaded from here on."""
+        kinds = _family(wanted)
+        self._references += [weakref.ref(item) for item in gc.get_objects() if type(item) in kinds]
+        for name in ("__init__", "__setstate__"):
+            setattr(wanted, name, self._noting(getattr(wanted, name, _fill)))
 
+    def _noting(self, enter: Any) -> Any:
+        @functools.wraps(enter)
+        def note(item: Any, *arguments: Any, **options: Any) -> None:
+            self._references.append(weakref.ref(item))
+            enter(item, *arguments, **options)
 
-def _unets() -> int:
-    """How many U-Nets there are with numbers in them; those of which only the architecture was built take no memory."""
+        return note
 
-    wanted = getattr(sys.modules.get(_UNETS), "UNet2DConditionModel", None)
-    if not isinstance(wanted, type):
-        return 0
-    kinds = _family(wanted)
-
-    def living() -> int:
-        return sum(_has_numbers(item) for item in gc.get_objects() if type(item) in kinds)
-
-    if living() > 1:
-        gc.collect()  # what only refers to itself is gone the next time that memory is wanted
-    return living()
+    def __iter__(self) -> Iterator[Any]:
+        there = {id(item): item for reference in self._references if (item := reference()) is not None}
+        self._references = [*map(weakref.ref, there.values())]
+        return iter(there.values())
 
 
 def _family(wanted: type) -> set[type]:
@@ -93,6 +97,33 @@ def _family(wanted: type) -> set[type]:
     return found
 
 
+def _fill(item: Any, state: dict[str, Any]) -> None:
+    """What copying does where a class does not say it."""
+    vars(item).update(state)
+
+
+_unets = _Living()
+_unets_at_once = 0
+
+
+def _watch_unets() -> None:
+    unet_class = _unwatched(_UNETS, "UNet2DConditionModel")
+    if unet_class is not None:
+        _unets.follow(unet_class)
+        unet_class._noted = True
+
+
+def after_cell() -> None:
+    """Count the U-Nets in memory: they may be gone when the next cell has run.
+
+    Those of which only the architecture was built take none.
+    """
+    global _unets_at_once
+    if sum(map(_has_numbers, _unets)) > 1:
+        gc.collect()  # what only refers to itself is gone the next time that memory is wanted
+    _unets_at_once = max(_unets_at_once, sum(map(_has_numbers, _unets)))
+
+
 def _has_numbers(unet: Any) -> bool:
     try:
         return not next(iter(unet.parameters())).is_meta
@@ -102,6 +133,7 @@ def _has_numbers(unet: Any) -> bool:
 
 _FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
 _built: list[dict[str, Any]] = []
+_configs = _Living()
 
 
 def _watch_configs() -> None:
@@ -114,20 +146,19 @@ def _watch_configs() -> None:
     def note(config: Any) -> None:
         finish(config)
         if len(_built) < MAX_CONFIGS:
-            _built.append({field: getattr(config, field, None) for field in _FIELDS})
+            _built.append(_fields_of(config))
 
+    _configs.follow(config_class)
     config_class.__post_init__, config_class._noted = note, True
 
 
 def _lora_configs() -> list[dict[str, Any]]:
     """Rank, alpha and targets of every LoRA configuration that was seen being made or is alive, in that order."""
-    wanted = getattr(sys.modules.get(_CONFIGS), "LoraConfig", None)
-    if not isinstance(wanted, type):
-        return []
-    kinds = _family(wanted)
-    living = [item for item in gc.get_objects() if type(item) in kinds][:MAX_CONFIGS]
-    alive = [{field: getattr(config, field, None) for field in _FIELDS} for config in living]
-    return _built + alive
+    return _built + [*map(_fields_of, itertools.islice(_configs, MAX_CONFIGS))]
+
+
+def _fields_of(config: Any) -> dict[str, Any]:
+    return {field: getattr(config, field, None) for field in _FIELDS}
 
 
 def _watch_adapters() -> None:

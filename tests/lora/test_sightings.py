@@ -40,6 +40,12 @@ with torch.device("meta"): empty = [{one}, {one}]
 """
     assert read(run_cells(build, f"a = {one}", "del a", f"a = {one}"))["unets_at_once"] == 1
     assert read(run_cells(build, f"a, b = {one}, {one}; c = a", "del a, b, c"))["unets_at_once"] == 2
+    more = """
+import copy, pickle
+class Mine(UNet2DConditionModel): pass
+b, c = copy.deepcopy(a), pickle.loads(pickle.dumps(a))
+"""
+    assert read(run_cells(build, f"a = {one}{more}d = Mine(**a.config)"))["unets_at_once"] == 4
 
 
 def test_noises_of_pictures(run_cells):
@@ -102,7 +108,11 @@ from peft import LoraConfig
 config = LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_k"])
 gone = LoraConfig(r=16, lora_alpha=32)
 del gone
+import copy
+copied = copy.copy(config)
+copied.r = 2
 """
-    config, gone, *_ = lora_configs(run_cells(build))
+    config, gone, *alive = lora_configs(run_cells(build))
+    assert [one["r"] for one in alive] == [4, 2]
     assert (config["r"], config["lora_alpha"], set(config["target_modules"])) == (4, 8, {"to_q", "to_k"})
     assert (gone["r"], gone["lora_alpha"]) == (16, 32)
