@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from graders.harness.marks import Grade, Record
 from graders.harness.report import wording
+from graders.harness.report.reading import reading, together
 from graders.harness.result import CheckResult, Outcome
 
 # An underscore between letters is no markup, and W_Q is easier to read than W\\_Q.
@@ -94,7 +95,21 @@ def _exercise(grade: Grade, title: str) -> Iterator[str]:
         yield ""
         yield _said(remark)
         yield ""
-    for check in grade.result.checks:
+    read = reading(grade.result)
+    if read.next:
+        yield f"**To look at next: {_said(read.next.title)}**"
+        yield ""
+    if read.standing:
+        yield read.standing
+        yield ""
+    for check in read.open:
+        yield from _check(check, grade)
+    for cause, checks in read.unchecked.items():
+        worth = together(checks)
+        titles = "; ".join(_said(check.title) for check in checks)
+        yield f"- – {titles}{f' ({worth})' if worth else ''}: not checked"
+        yield f"    - {_lines(cause)}"
+    for check in read.holding:
         yield from _check(check, grade)
 
 

@@ -1,4 +1,4 @@
-"""Feedback for a terminal: what passed in a line each, what did not in full, and of what is not there yet where to begin."""
+"""Feedback for a terminal: where to go on, what is open in full, and what holds in a line each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.text import Text
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.report import wording
+from graders.harness.report.reading import reading, together
 from graders.harness.result import CheckResult, Outcome, Result
 
 _COLOURS = {
@@ -48,6 +49,15 @@ def _detail(check: CheckResult, exercise: str) -> Table:
     return table
 
 
+def _line(outcome: Outcome, title: str, points: str) -> Table:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(width=1)
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row(Text(wording.MARKS[outcome][0], _COLOURS[outcome]), plain(title), Text(points, _COLOURS[outcome]))
+    return table
+
+
 def render(result: Result, console: Console, *, title: str, verbose: bool = False) -> None:
     """Print the feedback of one hand-in."""
     console.print()
@@ -63,20 +73,31 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
     if ending.memory:
         console.print(Text(ending.memory, "dim"))
     console.print()
-    for check in result.checks:
-        mark, colour = wording.mark(check)[0], _COLOURS[check.outcome]
-        line = Table.grid(padding=(0, 1), expand=True)
-        line.add_column(width=1)
-        line.add_column(ratio=1)
-        line.add_column(justify="right", no_wrap=True)
-        line.add_row(Text(mark, colour), plain(check.title), Text(wording.points(check), colour))
-        console.print(line)
+    read = reading(result)
+    if read.next:
+        console.print(Text.assemble(("To look at next: ", "bold"), plain(read.next.title)))
+    if read.standing:
+        console.print(plain(read.standing))
+    console.print()
+    for check in read.open:
+        console.print(_line(check.outcome, check.title, wording.points(check)))
         if check.outcome is Outcome.FAILED and not check.expected and not verbose:
             # Nothing there that could be judged: the exercise's text says what belongs there
             console.print(Padding(plain(f"{check.found}\n{check.hint}"), (0, 0, 0, 2)))
         elif check.outcome is Outcome.FAILED or check.expected:
             console.print(Padding(_detail(check, result.exercise), (0, 0, 1, 2)))
-        elif check.found and (verbose or check.outcome is not Outcome.PASSED):
+        elif check.found:
+            console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
+    for cause, checks in read.unchecked.items():
+        for check in checks if verbose else ():
+            console.print(_line(Outcome.NOT_REACHED, check.title, wording.points(check)))
+        if not verbose:
+            title = checks[0].title if len(checks) == 1 else f"{len(checks)} checks"
+            console.print(_line(Outcome.NOT_REACHED, title, together(checks)))
+        console.print(Padding(plain(cause), (0, 0, 0, 2)), style="dim")
+    for check in read.holding:
+        console.print(_line(check.outcome, check.title, wording.points(check)))
+        if check.found and verbose:
             console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
     console.print()
     colour = "green" if result.score == result.max_score and result.final else "yellow"

@@ -75,7 +75,7 @@ def test_half_of_it_is_there(asked: Callable[..., NotebookNode]) -> None:
     assert "✓ `z_0` is what the VAE makes of the picture" in text
     assert re.search(r"To look at next: `noise` is standard normal.*next: Begin under", text, re.DOTALL)
     html = data["text/html"]
-    assert "✓ <code>z_0</code>" in html
+    assert "• <code>z_0</code> is there" in html
     assert "– <code>loss</code> not there yet" in html
 
 
