@@ -251,7 +251,7 @@ def test_alpha_recorded(adapters: Adapters, measured: StyleMeasurements, ranks: 
     """Whoever loads the file applies the adapter at the strength it was trained at
 
     A layer computes W·x + (α/r)·B·A·x, with rank-stabilised LoRA α/√r. The file holds A and B; if it does not say α, a loader
-    takes α/r = 1. An adapter that was trained at α = 2r then paints at half its strength, without any error.
+    takes α/r = 1. An adapter that was trained at α = 2r then generates at half its strength, without any error.
     """
     for rank, part in verdict.each("rank", ranks):
         with part:
@@ -349,9 +349,9 @@ def test_denoises_the_style(
 @pytest.mark.practice(PRACTICE_PICTURES)
 @pytest.mark.needs("adapter_loads", "adapter_trained")
 def test_style_shift(adapters: Adapters, measured: StyleMeasurements, ranks: list[int], verdict: Verdict) -> None:
-    """Pictures painted with the adapter move towards the style, as CLIP sees it
+    """Pictures generated with the adapter move towards the style, as CLIP sees it
 
-    The grader paints prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
+    The grader generates prompts that no adapter was trained on, from the same noise with and without yours, and asks a CLIP
     model how much nearer they come to real pictures of the style: 0 % is the base model, 100 % a real picture.
     """
     for rank, part in verdict.each("rank", ranks):
@@ -486,7 +486,7 @@ def test_pictures_compared(
                 fail(
                     f"{same} of the {len(prompts)} pictures are pixel by pixel those without an adapter.",
                     expected="pictures that the adapter has changed",
-                    hint="Was the adapter loaded into the pipeline that painted them, and was it active? "
+                    hint="Was the adapter loaded into the pipeline that generated them, and was it active? "
                     "pipe.get_active_adapters() tells.",
                     misconception="lora-never-applied",
                 )
@@ -502,8 +502,8 @@ def test_pictures_compared(
             if learned and measured.similarity_to_reference(generated) <= measured.similarity_to_reference(base):
                 fail(
                     "The pictures come no nearer to the style than those without an adapter, though your adapter has it.",
-                    expected="pictures painted with the adapter, from the same noise as those without",
-                    hint="Was the adapter loaded into the pipeline that painted them, and was it active? "
+                    expected="pictures generated with the adapter, from the same noise as those without",
+                    hint="Was the adapter loaded into the pipeline that generated them, and was it active? "
                     "pipe.get_active_adapters() tells. Does every picture have a generator of its own?",
                     misconception="lora-never-applied",
                 )

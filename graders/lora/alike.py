@@ -95,7 +95,7 @@ def _same_pictures(runs: Mapping[Any, Evidence]) -> Iterator[Alike]:
         groups[digest.digest()].append((whose, evidence.parameters["SEED"]))
     for works in groups.values():
         if len({seed for _, seed in works}) > 1:
-            what = "The adapters' pictures are the same in every pixel though each was painted with another seed."
+            what = "The adapters' pictures are the same in every pixel though each was generated with another seed."
             yield Alike(tuple(whose for whose, _ in works), "same pictures", what, "every pixel")
 
 

@@ -42,7 +42,7 @@ def style_shift(
 ) -> None:
     """Measure how far an adapter moves the pictures of BASE towards the style of REFERENCE.
 
-    The captions of REFERENCE are painted with and without the adapter from the same noise. 0 % is the base model,
+    The captions of REFERENCE are generated with and without the adapter from the same noise. 0 % is the base model,
     100 % a real picture of the style.
     """
     console = Console()
@@ -56,7 +56,7 @@ def style_shift(
         loaded = {path: read_adapter(path, bench.base_model.unet) for path in adapters}
     rows: list[tuple[str, Any]] = []
     for path, adapter in loaded.items():
-        with console.status(f"Painting with {escape(str(path))}…"):
+        with console.status(f"Generating with {escape(str(path))}…"):
             shift = bench.shift(adapter)
         if not rows:
             rows.append(("base", bench.base_pictures))

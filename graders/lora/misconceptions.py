@@ -47,7 +47,7 @@ MISCONCEPTIONS = {
     "strength-applied-twice": "α/r was multiplied into the matrices and recorded as well, so a loader applies it twice",
     "base-trained": "the base model's own weights were trained or saved, not an adapter beside them",
     "copied-adapter": "the adapter is one that comes with the course, not one that the notebook trained",
-    "lora-never-applied": "the pictures were painted without the adapter",
+    "lora-never-applied": "the pictures were generated without the adapter",
     "loss-diverged": "training made the loss larger instead of smaller",
     "loss-not-finite": "training ran into NaN or infinity, and everything after that is lost",
     "memorised": "the adapter knows some training pictures by heart instead of what they have in common",

@@ -33,7 +33,7 @@ ENDINGS = {
     ),
     "out_of_memory": (
         "ran out of memory",
-        "Keep one model at a time, delete what you are done with, and paint or train in smaller batches.",
+        "Keep one model at a time, delete what you are done with, and generate or train in smaller batches.",
     ),
     "kernel_died": (
         "ended because its process died",

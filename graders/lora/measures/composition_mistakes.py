@@ -28,7 +28,7 @@ class Hypothesis:
 
 _WEIGHTS = "Right before each picture, print pipe.get_active_adapters() and the weights that you set."
 HINTS = {
-    "lora-never-applied": "Are the adapters loaded into the pipeline that paints, active, and not disabled? "
+    "lora-never-applied": "Are the adapters loaded into the pipeline that generates, active, and not disabled? "
     "pipe.get_active_adapters() tells.",
     "weights-swapped": f"{_WEIGHTS} Which entry of a cell belongs to which adapter?",
     "weights-ignored": f"{_WEIGHTS} Does the cell's pair of numbers reach the pipeline at all?",
@@ -36,7 +36,7 @@ HINTS = {
     "pipe.get_active_adapters() after every call that changes it: how many names are there?",
     "one-adapter-only": "Do the pictures change when you change one weight alone? Try it for each of the two.",
     "adapters-left-over": f"{_WEIGHTS} What would a picture look like if the cells came in another order?",
-    "fused-twice": "What do the base model's own weights hold after a cell is painted? Whatever was merged into them stays "
+    "fused-twice": "What do the base model's own weights hold after a cell is generated? Whatever was merged into them stays "
     "there until it is taken out again, also when the adapter itself is unloaded.",
     "alpha-over-rank-missing": "Compare with how strongly the library applies one adapter alone. Its file holds more than A "
     "and B: open its metadata.",

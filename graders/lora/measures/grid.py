@@ -135,7 +135,7 @@ class Grid:
         name = f"images[{cell}]"
         try:
             if cell not in self.images:
-                raise HandInError("`images` has no such key.", "Paint one picture per prompt for it, too.")
+                raise HandInError("`images` has no such key.", "Generate one picture per prompt for it, too.")
             pictures = picture_list(self._hand_in, self.images[cell], name, len(self.composition.prompts))
         except HandInError as error:
             if because := self._hand_in.because("GRID", "PROMPTS"):
@@ -144,9 +144,9 @@ class Grid:
         wrong = next((p.shape for p in pictures if p.shape != self.composition.shape), None)
         if wrong:
             raise HandInError(
-                f"`{name}` holds a picture of {wrong[1]}x{wrong[0]} pixels; the model paints "
+                f"`{name}` holds a picture of {wrong[1]}x{wrong[0]} pixels; the model generates "
                 f"{self.composition.shape[1]}x{self.composition.shape[0]}.",
-                "Hand in the pictures as the pipeline paints them; resize copies of them to look at.",
+                "Hand in the pictures as the pipeline generates them; resize copies of them to look at.",
             )
         return pictures
 
@@ -381,7 +381,7 @@ class Grid:
             return None
         return Explanation(
             f"those of {settings.steps} steps and guidance {settings.guidance:g}",
-            "Which of the parameters reach the call that paints?",
+            "Which of the parameters reach the call that generates?",
         )
 
     @cached_property

@@ -16,18 +16,18 @@ MAX_ASPECT = 8
 def picture_list(hand_in: HandIn, pictures: Any, name: str, count: int | None = None) -> list[np.ndarray]:
     """A list of ``count`` pictures, or :class:`HandInError`."""
     if pictures is None:
-        raise HandInError(f"`{name}` is missing.", "Paint one picture per prompt and keep the list there.")
+        raise HandInError(f"`{name}` is missing.", "Generate one picture per prompt and keep the list there.")
     if not isinstance(pictures, list):
         raise HandInError(f"`{name}` is not a list of pictures.", "Keep the pictures in a list, one per prompt.")
     if not pictures or (count is not None and len(pictures) != count):
         raise HandInError(
             f"`{name}` holds {len(pictures)} pictures for {len(hand_in.parameters['PROMPTS'])} prompts.",
-            "Paint exactly one picture per prompt in PROMPTS, in their order.",
+            "Generate exactly one picture per prompt in PROMPTS, in their order.",
         )
     if any(max(p.shape[:2]) > MAX_ASPECT * min(p.shape[:2]) for p in pictures):
         raise HandInError(
             f"`{name}` holds a picture that is more than {MAX_ASPECT} times as long as wide.",
-            "Hand in the pictures as the pipeline paints them.",
+            "Hand in the pictures as the pipeline generates them.",
         )
     return pictures
 

@@ -23,7 +23,7 @@ def refuse_repeated(pictures: Sequence[np.ndarray], name: str, prompts: Sequence
     if several:
         fail(
             f"`{name}` holds the same picture for {max(map(len, several))} different prompts.",
-            expected="for each prompt the picture that the pipeline paints for it",
+            expected="for each prompt the picture that the pipeline generates for it",
             hint="Does the list get a new picture for each prompt, or one of them several times? Print which prompt each "
-            "picture was painted from.",
+            "picture was generated from.",
         )
