@@ -83,7 +83,9 @@ def test_base(grid: Grid, verdict: Verdict) -> None:
     A detour with nothing on it changes nothing: adapters leave the base weights as they are. Whatever else is different
     here is different in every other picture, too, be it an adapter that is still in the model or another setting.
     """
-    judge_cells(grid, grid.base, verdict, "the pictures that the base model generates without adapters", GENERATE_BY_HAND)
+    judge_cells(
+        grid, grid.base, verdict, "the pictures that the base model generates without adapters", GENERATE_BY_HAND
+    )
 
 
 @pytest.mark.points(4)
@@ -94,7 +96,9 @@ def test_alone(grid: Grid, verdict: Verdict) -> None:
     Before two adapters are mixed you have to know what each of them does: what is seen in a blend and in neither
     corner is interference.
     """
-    judge_cells(grid, grid.alone, verdict, "the pictures that this adapter generates without the other", GENERATE_BY_HAND)
+    judge_cells(
+        grid, grid.alone, verdict, "the pictures that this adapter generates without the other", GENERATE_BY_HAND
+    )
 
 
 @pytest.mark.points(5)
