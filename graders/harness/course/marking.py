@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,9 @@ from graders.harness.course.tree import natural
 from graders.harness.course.weights import max_score, weighted
 from graders.harness.data.documents import DamagedError
 from graders.harness.data.values import one_line
+from graders.harness.errors import ExplainedError
 from graders.harness.marks import Grade, Gradebook, Record, Status, Student
+from graders.harness.release import untouched
 from graders.harness.run.notebook import read as read_notebook
 
 ANSWERS = "written-answers.csv"
@@ -130,6 +133,9 @@ class _Marker:
         place = attempts.index(wanted[graded.index((grade, answers))])
         if damage := next((one.damage for one, _ in graded if one.damage), ""):
             grade = replace(grade, damage=damage, note=damage)
+        if not chosen and (worked := _worked_on(attempts[: place + 1])):
+            note = f"What counts is the assignment as it was handed out; in attempt {worked} something was filled in."
+            grade = replace(grade, note=" ".join(filter(None, (grade.note, note))))
         return replace(grade, attempt=place + 1, attempts=len(attempts)), answers
 
     def _attempt(self, entry: Entry, stored: Stored, blank: Grade) -> tuple[Grade, list[Answer]]:
@@ -182,6 +188,20 @@ def _among(stored: Stored) -> str:
     which = _TOLD_BY.get(stored.told_by, "the last by name: the files' times do not tell which is the newest")
     name, *others = (one_line(PurePosixPath(file).name, 100) for file in (stored.file, *stored.others[:5]))
     return f"{len(stored.others) + 1} notebooks came at once; this is {name}, {which}. Not this: {', '.join(others)}."
+
+
+def _worked_on(attempts: Sequence[Stored]) -> int | None:
+    """The number of the last attempt in which something was filled in, where in the very last nothing was; else None."""
+    *earlier, last = attempts
+    if not earlier or not _untouched(last):
+        return None
+    return next((stored.number for stored in reversed(earlier) if not _untouched(stored)), None)
+
+
+def _untouched(stored: Stored) -> bool:
+    with suppress(ExplainedError, OSError):
+        return stored.result is not None and untouched(read_notebook(stored.notebook), stored.exercise)
+    return False
 
 
 def _age(stored: Stored) -> tuple[datetime, int]:

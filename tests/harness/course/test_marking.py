@@ -12,6 +12,8 @@ from graders.harness.cli.publish import reveal
 from graders.harness.course.anonymity import Key, KeyFileError, hide
 from graders.harness.course.answers import read_points, write
 from graders.harness.course.discovery import Attempt, HandIns
+from graders.harness.course.journal import Entry as Entered
+from graders.harness.course.journal import Journal
 from graders.harness.course.marking import ANSWERS, course
 from graders.harness.course.order import Order
 from graders.harness.course.roster import Entry, Roster
@@ -46,11 +48,12 @@ class Results:
         days_late: float | None = None,
         outcome: Outcome = Outcome.PASSED,
         late: bool = False,
+        notebook: bytes = NOTEBOOK,
     ) -> None:
         number = sum(s.student == student for s in self.store.attempts())
         when = None if days_late is None else DUE + timedelta(days=days_late)
         attempt = Attempt(student, "ex3", f"try-{number}.ipynb", "path", late=late, submitted=when)
-        stored = self.store.deposit(attempt, NOTEBOOK + b"\n" * (number + 1))
+        stored = self.store.deposit(attempt, notebook + b"\n" * (number + 1))
         if status is Status.GRADED:
             stored.graded.mkdir()
             result(score, outcome).save(stored.graded / "result.json")
@@ -74,6 +77,20 @@ def test_the_last_attempt_counts_or_the_best(results: Results) -> None:
     last, best = results.grades()["101"], results.grades(attempts="best")["101"]
     assert (last.score, last.attempt, last.attempts) == (30, 3, 3)
     assert (best.score, best.attempt, best.attempts) == (35, 2, 3)
+
+
+def test_a_later_attempt_in_which_nothing_was_done(results: Results) -> None:
+    """It counts, for who decides that is a person; and that person is told of the earlier one, until they have decided."""
+    assignment = (CHECKOUT / "assignments" / "ex3.ipynb").read_bytes()
+    for student, order in ((ADA, (NOTEBOOK, assignment)), (BOB, (assignment, NOTEBOOK)), (CARL, (assignment,) * 2)):
+        for notebook in order:
+            results.hand_in(student, score=35.0 * (notebook is NOTEBOOK), notebook=notebook)
+    grades = results.grades()
+    assert [grades[one.id].score for one in (ADA, BOB, CARL)] == [0, 35, 0]
+    assert "in attempt 1 something was filled in" in grades["101"].note
+    assert not grades["102"].note + grades["103"].note
+    Journal(results.store.root).add(Entered("101", "ex3", "attempt", "", 2.0, "She meant it.", "Grace"))
+    assert not results.grades()["101"].note
 
 
 def test_last_is_told_by_time_where_that_is_known(results: Results) -> None:
