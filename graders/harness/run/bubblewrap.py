@@ -79,7 +79,8 @@ class Bubblewrap:
         shared: Mapping[str, Path] | None = None,
     ) -> None:
         self.shared = tuple(sorted((shared or {}).items()))
-        self.control_groups, self.likely, self.python = control_groups, tuple(likely), python
+        self.control_groups, self.python = control_groups, python
+        self.likely = tuple(path for path in likely if path.exists())  # a lesson may have no fixtures
         self.warm = warm
 
     @property

@@ -150,7 +150,7 @@ class Term:
         """The attempt that counts for those for whom another marker has decided that."""
         self.overruled = {
             (p, name): float(n % 8)
-            for n, p in enumerate(self.people[7::13])
+            for n, p in enumerate(self.people[4::13])
             for name in (first, third)
             if p.section == "B" and (p, name) not in self.chosen and self.came(p, name)
         }

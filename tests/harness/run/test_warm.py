@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from graders.harness.data.fixtures import NO_FIXTURES
 from graders.harness.grade import Setting, grade
 from graders.harness.run import bubblewrap as bubblewrap_module
 from graders.harness.run import warm_client
@@ -52,6 +53,8 @@ def test_is_forked(forked):
     look = "import sys\nx = 'torch' in sys.modules"
     assert forked(look, x="value").value("x") is True
     assert forked(look, x="value", isolation=FRESH).value("x") is False
+    without_fixtures = Bubblewrap(likely=(NO_FIXTURES.root,))
+    assert forked(look, x="value", isolation=without_fixtures).value("x") is True
 
 
 LEAVE = """
