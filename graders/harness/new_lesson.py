@@ -24,13 +24,13 @@ class NewLessonError(ExplainedError):
 
 
 def write(name: str, folder: Path) -> None:
-    """Write the package of a lesson into ``folder``, which must not be there. Raises :class:`NewLessonError`."""
+    """Write the package of a lesson into ``folder``, in which nothing may be. Raises :class:`NewLessonError`."""
     if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
         raise NewLessonError(
             f"A lesson cannot be called {name!r}.", "Its name is that of a Python package: letters, digits and “_”."
         )
-    if folder.exists():
-        raise NewLessonError(f"{folder} is there already.", "Name another folder, or remove it.")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise NewLessonError(f"{folder} is there already.", "Name another folder, or an empty one.")
     if find_spec(name):
         raise NewLessonError(f"There is a Python module {name} already.", "Give the lesson another name.")
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -44,4 +44,4 @@ def write(name: str, folder: Path) -> None:
             target.write_text(text.substitute(name=name, distribution=DISTRIBUTION), encoding="utf-8")
         for solution in sorted(made.glob("solutions/*.ipynb")):
             release(solution, made / name / "assignments" / solution.name)
-        shutil.move(made, folder)
+        shutil.copytree(made, folder, dirs_exist_ok=True) if folder.exists() else shutil.move(made, folder)

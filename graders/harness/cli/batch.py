@@ -176,6 +176,7 @@ def batch(
         from graders.harness.course import roster as lists
         from graders.harness.course.batch import deposit
         from graders.harness.course.discovery import HandIns, discover
+        from graders.harness.course.marking import awaited
         from graders.harness.course.order import Order
         from graders.harness.course.reconciliation import reconcile
         from graders.harness.course.rules import Rules
@@ -228,6 +229,7 @@ def batch(
             strays = tuple(f"{stray.file}: {stray.problem}" for stray in found.strays)
             store.extend(Order(rules, known, found.layout, strays, anonymous=key is not None))
             todo = deposit(found, rules, store)
+            todo += [stored for stored in awaited(store) if stored not in todo]
             settings.write(output, decided)
         within = grading.setting(isolation, asked, check_limit, other)
         within = replace(within, time_limit=float(time_limit), own_files=decided.own_files)

@@ -85,6 +85,15 @@ def course(store: Store, references: Path | None = None) -> Course:
     return Course(gradebook, tuple(answer for _, answers in marked for answer in answers), order)
 
 
+def awaited(store: Store) -> list[Stored]:
+    """The attempts that a person has chosen to count, and that are not graded yet."""
+    if not any(entry.kind == "attempt" for entry in Journal(store.root).entries):
+        return []
+    grades = [grade for record in course(store).gradebook.records for grade in record.grades.values()]
+    counting = {grade.folder for grade in grades if grade.status is Status.TROUBLE}
+    return [stored for stored in store.attempts() if stored.status is None and stored.graded in counting]
+
+
 class _Marker:
     """Gives grades for attempts, by the rules of a course and the points that a person gave."""
 

@@ -240,7 +240,7 @@ def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> NotebookNod
     if not found:
         raise NotebookError(
             f"No code cell of the notebook is tagged `{PARAMETERS}`, so it cannot be pointed at other data.",
-            f"Add the tag `{PARAMETERS}` to the cell that assigns MODEL, DEVICE, SEED and OUTPUT_DIR.",
+            f"Add the tag `{PARAMETERS}` to the cell that assigns {', '.join(parameters)}.",
         )
     homes = {home.id: home for home in source.code(NotebookNode({"cells": found}))}
     earlier, taken = _injected(notebook), {cell.id for cell in notebook.cells}

@@ -26,6 +26,7 @@ def grade(folder: Path, *arguments: object, **environment: str) -> tuple[int, st
 
 def test_new_one_is_right_at_once(tmp_path: Path) -> None:
     """What `grade lesson new` writes passes `grade lesson check`, which grades all that it has."""
+    (tmp_path / "sums").mkdir()  # empty, and no reason to refuse
     assert grade(tmp_path, "lesson", "new", "sums")[0] == 0
     status, said = grade(tmp_path, "lesson", "check", "sums")
     assert status == 0, said

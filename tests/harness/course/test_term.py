@@ -161,6 +161,7 @@ def test_totals_of_a_term(tmp_path: Path, size: int, kills: int) -> None:
     for number, download in enumerate(office.term.downloads):
         office.download(number, download, times[number :: len(office.term.downloads)])
         office.after(number)
+    office.download(number, download, ())  # grades the attempts that markers chose
     office.report()
     table = (office.results / "gradebooks" / "gradebook.csv").read_text("utf-8-sig").splitlines()
     rows = {row["login"]: row for row in csv.DictReader(table)}
