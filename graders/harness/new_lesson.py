@@ -31,7 +31,7 @@ def write(name: str, folder: Path) -> None:
         )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise NewLessonError(f"{folder} is there already.", "Name another folder, or an empty one.")
-    if find_spec(name):
+    if (known := find_spec(name)) and known.origin:  # not a folder of that name, such as the one that is to be filled
         raise NewLessonError(f"There is a Python module {name} already.", "Give the lesson another name.")
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}-") as place:

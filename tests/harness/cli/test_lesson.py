@@ -59,12 +59,13 @@ def test_names_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """A folder that is there stays as it is."""
+    """A folder with anything in it stays as it is."""
     (tmp_path / "sums").mkdir()
+    (tmp_path / "sums" / "mine").touch()
     done = command.grade("lesson", "new", "sums", folder=tmp_path)
     assert done.status == 2
     assert "is there already" in done.said
-    assert not [*(tmp_path / "sums").iterdir()]
+    assert [path.name for path in (tmp_path / "sums").iterdir()] == ["mine"]
 
 
 FAULTS = {
