@@ -110,10 +110,19 @@ def blackboard(person: Person, one: HandedIn, number: int) -> Iterator[tuple[str
 
 
 class Term:
-    """A term of ``size`` people and three exercises, each worth what ``worth`` says; ``work`` are notebooks of each."""
+    """A term of ``size`` people and three exercises, each worth what ``worth`` says; ``work`` are notebooks of each.
 
-    def __init__(self, worth: Mapping[str, float], work: Mapping[str, Sequence[Work]], size: int = 120, seed: int = 0):
-        chance = random.Random(seed)
+    Of the six ``downloads`` it has those with these numbers.
+    """
+
+    def __init__(
+        self,
+        worth: Mapping[str, float],
+        work: Mapping[str, Sequence[Work]],
+        size: int = 120,
+        downloads: Sequence[int] = range(6),
+    ) -> None:
+        chance = random.Random(0)
         self.worth = worth
         first, second, third = self.exercises = tuple(worth)
         week = timedelta(weeks=1)
@@ -128,7 +137,7 @@ class Term:
             )
             for n in range(size)
         ]
-        self.downloads = (
+        those = (
             Download(BEGIN + week, first, "A", sakai, True),
             Download(BEGIN + week, first, "B", ilias, False),
             Download(BEGIN + 2 * week, second, "AB", nbgrader, True),
@@ -136,17 +145,14 @@ class Term:
             Download(BEGIN + 3 * week, third, "A", brightspace, False),
             Download(BEGIN + 3 * week, third, "B", blackboard, False),
         )
+        self.downloads = {number: those[number] for number in downloads}
         self.extensions = {
             (p, name): self.due[name] + timedelta(days=2) for p in self.people[::9] for name in (first, third)
         }
         self.exempt = {(p, second) for p in self.people[5::17]}
         """For whom an exercise does not count; a marker enters it between two downloads."""
         self.hand_ins = [*self._hand_ins(chance, work)]
-        self.chosen = {
-            (mine[0].person, third): 1
-            for p in self.people[3::11]
-            if (mine := [one for one in self.hand_ins if (one.person, one.exercise) == (p, third)])
-        }
+        self.chosen = {(p, third): 1 for p in self.people[2::11] if self.came(p, third)}
         """The attempt that counts for those for whom another marker has decided that."""
         self.overruled = {
             (p, name): float(n % 8)
@@ -190,7 +196,7 @@ class Term:
     def came(self, person: Person, exercise: str) -> list[HandedIn]:
         """What came in of a person, from the first to the last: their own, and of a team that hands in together all members'."""
         found = []
-        for download in self.downloads:
+        for download in self.downloads.values():
             together = download.layout is ilias and person.team
             mine = [
                 one
