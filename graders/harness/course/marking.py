@@ -204,13 +204,14 @@ def _worked_on(attempts: Sequence[Stored]) -> int | None:
     *earlier, last = attempts
     if not earlier or not _untouched(last):
         return None
-    return next((stored.number for stored in reversed(earlier) if not _untouched(stored)), None)
+    return next((stored.number for stored in reversed(earlier) if _untouched(stored) is False), None)
 
 
-def _untouched(stored: Stored) -> bool:
+def _untouched(stored: Stored) -> bool | None:
+    """Whether nothing was filled in; None where the notebook cannot be read, as where it was refused."""
     with suppress(ExplainedError, OSError):
-        return stored.result is not None and untouched(read_notebook(stored.notebook), stored.exercise)
-    return False
+        return untouched(read_notebook(stored.notebook), stored.exercise)
+    return None
 
 
 def _age(stored: Stored) -> tuple[datetime, int]:

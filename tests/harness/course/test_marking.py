@@ -93,6 +93,17 @@ def test_a_later_attempt_in_which_nothing_was_done(results: Results) -> None:
     assert not results.grades()["101"].note
 
 
+def test_an_untouched_attempt_that_was_never_graded(results: Results) -> None:
+    """Of two in which nothing was filled in neither was worked on, also where only the last was graded; nor was a refused one."""
+    assignment = (CHECKOUT / "assignments" / "ex3.ipynb").read_bytes()
+    for student, earlier in ((ADA, assignment), (BOB, b"no notebook"), (CARL, NOTEBOOK)):
+        results.store.deposit(Attempt(student, "ex3", "first.ipynb", "path"), earlier)
+        results.hand_in(student, notebook=assignment)
+    grades = results.grades()
+    assert not grades["101"].note + grades["102"].note
+    assert "in attempt 1 something was filled in" in grades["103"].note
+
+
 def test_last_is_told_by_time_where_that_is_known(results: Results) -> None:
     """An attempt that was handed in before, but found later, is not the last."""
     results.hand_in(ADA, score=35, days_late=-1)
