@@ -29,13 +29,13 @@ def write(name: str, folder: Path) -> None:
         raise NewLessonError(
             f"A lesson cannot be called {name!r}.", "Its name is that of a Python package: letters, digits and “_”."
         )
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NewLessonError(f"{folder} is there already.", "Name another folder, or an empty one.")
     if (known := find_spec(name)) and known.origin:  # not a folder of that name, such as the one that is to be filled
         raise NewLessonError(f"There is a Python module {name} already.", "Give the lesson another name.")
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}-") as place:
-        made = Path(place) / "made"  # whole or not at all
+        made = Path(place) / "made"  # whole, or not at all
         for source in sorted(_TEMPLATE.rglob(f"*{_SUFFIX}")):
             inside = source.relative_to(_TEMPLATE).as_posix().removesuffix(_SUFFIX).replace(_NAME, name)
             target = made / inside
@@ -44,4 +44,7 @@ def write(name: str, folder: Path) -> None:
             target.write_text(text.substitute(name=name, distribution=DISTRIBUTION), encoding="utf-8")
         for solution in sorted(made.glob("solutions/*.ipynb")):
             release(solution, made / name / "assignments" / solution.name)
-        shutil.copytree(made, folder, dirs_exist_ok=True) if folder.exists() else shutil.move(made, folder)
+        if folder.exists():  # somebody may stand in it
+            shutil.copytree(made, folder, dirs_exist_ok=True)
+        else:
+            shutil.move(made, folder)

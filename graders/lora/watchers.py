@@ -119,9 +119,11 @@ def after_cell() -> None:
     Those of which only the architecture was built take none.
     """
     global _unets_at_once
-    if sum(map(_has_numbers, _unets)) > 1:
+    count = sum(map(_has_numbers, _unets))
+    if count > max(1, _unets_at_once):
         gc.collect()  # what only refers to itself is gone the next time that memory is wanted
-    _unets_at_once = max(_unets_at_once, sum(map(_has_numbers, _unets)))
+        count = sum(map(_has_numbers, _unets))
+    _unets_at_once = max(_unets_at_once, count)
 
 
 def _has_numbers(unet: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from graders.harness.cli.exercises import ExerciseName
+from graders.harness.marks import Grade, Status
 
 _REPORT = "`grade report {}` brings it into gradebooks, feedback and the report."
 
@@ -41,7 +42,6 @@ def mark(
     from graders.harness.course.journal import Entry, Journal, JournalError, ensure_graded, points_of
     from graders.harness.course.marking import course
     from graders.harness.course.store import Store
-    from graders.harness.marks import Status
 
     store = Store(results)
     with store.locked():
@@ -70,18 +70,16 @@ def mark(
         for entry in entries:
             journal.add(entry)
         after = next(r for r in course(store).gradebook.records if r.student.id == record.student.id).grades[exercise]
-    before, now = (
-        f"{one.score:g}"
-        if one.score is not None
-        else "no score yet"
-        if one.status is Status.TROUBLE
-        else f"{one.status}"
-        for one in (grade, after)
-    )
-    click.echo(f"{record.student.shown}, {exercise}: {before} → {now} of {after.of:g} points.")
+    click.echo(f"{record.student.shown}, {exercise}: {_score(grade)} → {_score(after)} of {after.of:g} points.")
     if after.status is Status.TROUBLE and attempt:
         click.echo(f"Attempt {attempt} was never graded: the next `grade batch … -o {results}` grades it.")
     click.echo(_REPORT.format(results))
+
+
+def _score(grade: Grade) -> str:
+    if grade.score is not None:
+        return f"{grade.score:g}"
+    return "no score yet" if grade.status is Status.TROUBLE else f"{grade.status}"
 
 
 def _points(text: str) -> float | None:

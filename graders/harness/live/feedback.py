@@ -11,6 +11,7 @@ from rich.console import Console
 from graders.harness.errors import ExplainedError
 from graders.harness.live.checker import Live
 from graders.harness.report import pages, wording
+from graders.harness.report.reading import reading
 from graders.harness.result import CheckResult, Outcome
 
 WIDTH = 80
@@ -63,8 +64,7 @@ def _lines(graded: Live, checks: list[CheckResult], unread: Mapping[str, str]) -
         yield from _wrapped(f"{wording.mark(check)[0]} {wording.for_student(check.title)}")
         if check.outcome is Outcome.AWAITING_REVIEW:
             yield from _wrapped(f"  {wording.for_student(check.found)}")
-    following = next((check for check in checks if check.outcome is Outcome.FAILED), None)
-    if following:
+    if following := reading(result).next:
         yield ""
         yield from _wrapped(f"To look at next: {wording.for_student(following.title)}")
         for label, text in wording.facts(following):

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from graders.harness.report import wording
-from graders.harness.report.reading import reading, together
+from graders.harness.report.reading import named, reading, together
 
 _BOLD = re.compile(r"\*\*([^*`]+|[^*]*`[^`]*`[^*]*)\*\*")
 
@@ -76,7 +76,7 @@ def _environment() -> Environment:
         "written": written,
         "number": _number,
     }
-    environment.globals |= {"wording": wording, "reading": reading, "together": together}
+    environment.globals |= {"wording": wording, "reading": reading, "named": named, "together": together}
     return environment
 
 

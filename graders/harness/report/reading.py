@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from graders.harness.report import wording
 from graders.harness.result import CheckResult, Outcome, Result
 
 _LEFT_NOTHING = "Nothing of this was there when the notebook ended early."
@@ -54,7 +55,13 @@ def reading(result: Result) -> Reading:
     return Reading(next(failed, None), by_outcome, {cause: (*some,) for cause, some in unchecked.items()}, (*holding,))
 
 
-def together(checks: Iterable[CheckResult]) -> str:
-    """The points of several checks, such as 0/7; "" where there are none."""
-    score, of = (sum(worth) for worth in zip(*((check.score, check.max_score) for check in checks), strict=True))
-    return f"{round(score, 2):g}/{round(of, 2):g}" if of else ""
+def named(checks: Sequence[CheckResult]) -> str:
+    """What to call checks that stand together: the title of one, the number of several."""
+    return checks[0].title if len(checks) == 1 else f"{len(checks)} checks"
+
+
+def together(checks: Sequence[CheckResult]) -> str:
+    """The points of several checks as those of one, such as 0/7; "" where there are none."""
+    sums = {name: round(sum(getattr(c, name) for c in checks), 2) for name in ("score", "max_score", "undecided")}
+    whole = replace(checks[0], **sums)
+    return wording.points(whole) if whole.worth else ""

@@ -10,7 +10,7 @@ from rich.text import Text
 from graders.harness.data.values import one_line
 from graders.harness.errors import ExplainedError
 from graders.harness.report import wording
-from graders.harness.report.reading import reading, together
+from graders.harness.report.reading import named, reading, together
 from graders.harness.result import CheckResult, Outcome, Result
 
 _COLOURS = {
@@ -89,11 +89,8 @@ def render(result: Result, console: Console, *, title: str, verbose: bool = Fals
         elif check.found:
             console.print(Padding(plain(check.found), (0, 0, 0, 2)), style="dim")
     for cause, checks in read.unchecked.items():
-        for check in checks if verbose else ():
-            console.print(_line(Outcome.NOT_REACHED, check.title, wording.points(check)))
-        if not verbose:
-            title = checks[0].title if len(checks) == 1 else f"{len(checks)} checks"
-            console.print(_line(Outcome.NOT_REACHED, title, together(checks)))
+        for some in zip(checks) if verbose else (checks,):
+            console.print(_line(Outcome.NOT_REACHED, named(some), together(some)))
         console.print(Padding(plain(cause), (0, 0, 0, 2)), style="dim")
     for check in read.holding:
         console.print(_line(check.outcome, check.title, wording.points(check)))
